@@ -1,0 +1,112 @@
+"""The three endpoints of xR2, where rules, library and store meet."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from . import answers, bodies, rules
+from .bodies import EventRequest, PromptRequest
+from .library import Library
+from .refusal import Refusal
+from .rules import Choice
+from .store import Attempt, Store, Trace
+
+_COLUMNS = ("trace_id", "event_name", "source_name", "user_id", "session_id", "currency")
+
+
+class Api:
+    """The endpoints over one library and one store; every refusal is raised as ``Refusal``."""
+
+    def __init__(self, library: Library, store: Store, *, clock: Callable[[], float], strict_user_agent: bool) -> None:
+        self._library = library
+        self._store = store
+        self._clock = clock
+        self._strict_user_agent = strict_user_agent
+
+    def routes(self) -> list[Route]:
+        """Return the routes under the paths of the real server."""
+        return [
+            Route("/api/v1/check-api-key", self.check_api_key, methods=["GET"]),
+            Route("/api/v1/get-prompt", self.get_prompt, methods=["POST"]),
+            Route("/api/v1/events", self.take_event, methods=["POST"]),
+        ]
+
+    async def check_api_key(self, request: Request) -> Response:
+        """Say whose key this is."""
+        self._admit(request)
+        return answers.as_json({"ok": True, "user": "local"})
+
+    async def get_prompt(self, request: Request) -> Response:
+        """Serve a version of a prompt under a fresh trace."""
+        self._admit(request)
+        wanted = bodies.validate(bodies.decode(await request.body()), PromptRequest)
+        prompts = self._library.catalog().prompts
+        prompt = prompts.get(wanted.slug)
+        ab_test = prompt.ab_test if prompt else None
+        with self._store.transaction():
+            served = self._store.served(ab_test.slug, ab_test.name) if ab_test else {}
+            choice = rules.choose(prompts, wanted, served=served)
+            trace = self._trace(choice, wanted)
+            self._store.add_trace(trace)
+        return answers.as_json(answers.prompt_content(choice, trace))
+
+    async def take_event(self, request: Request) -> Response:
+        """Take an event, or refuse it; either way it is recorded."""
+        self._admit(request)
+        now = self._clock()
+        data: dict[str, Any] = {}
+        try:
+            data = bodies.decode(await request.body())
+            event = bodies.validate(data, EventRequest)
+        except Refusal as refusal:
+            self._store.add_attempt(Attempt(now, **_readable(data), refused=refusal.message))
+            raise
+        return answers.as_json(answers.event_taken(self._taken(event, now)))
+
+    def _admit(self, request: Request) -> None:
+        if self._strict_user_agent:
+            rules.check_user_agent(request.headers.get("user-agent", ""))
+        rules.check_authorization(request.headers.get("authorization"))
+
+    def _trace(self, choice: Choice, wanted: PromptRequest) -> Trace:
+        now = self._clock()
+        return Trace(
+            trace_id=rules.new_trace_id(wanted.slug, now=now, token=secrets.token_hex(4)),
+            slug=wanted.slug,
+            version_number=choice.version.version_number,
+            source_name=wanted.source_name,
+            fetched_at=now,
+            ab_test_name=choice.ab_test.name if choice.ab_test else None,
+            ab_test_variant=choice.variant,
+        )
+
+    def _taken(self, event: EventRequest, now: float) -> Attempt:
+        definitions = self._library.catalog().definitions
+        with self._store.transaction():
+            trace = self._store.trace(event.trace_id)
+            fetched_at = trace.fetched_at if trace else None
+            refusal = rules.objection(event, definitions=definitions, fetched_at=fetched_at, now=now)
+            first_id = self._store.accepted_id(event.trace_id, event.event_name)
+            attempt = Attempt(
+                received_at=now,
+                **msgspec.structs.asdict(event),
+                event_id=None if refusal else first_id or secrets.token_hex(16),
+                is_duplicate=refusal is None and first_id is not None,
+                is_undefined=event.event_name not in (definitions or ()),
+                refused=refusal.message if refusal else None,
+            )
+            self._store.add_attempt(attempt)
+        if refusal:
+            raise refusal
+        return attempt
+
+
+def _readable(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in _COLUMNS if isinstance(data.get(name), str)}

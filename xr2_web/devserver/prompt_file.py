@@ -1,0 +1,105 @@
+"""Read the text of a prompt file. No I/O happens here.
+
+A file ``<slug>.prompt`` holds one version of a prompt, ``<slug>.<anything>.prompt`` a further one of the same slug::
+
+    ---
+    version = 2                     # 1 where it is left out
+    status = "production"           # or draft, testing, inactive, deprecated
+    ab_test = "friendlier"          # two versions with the same name are a running A/B test
+    variables = ["name", {name = "plan", required = true, default = "free", description = "What they pay for"}]
+
+    [model_config]
+    model = "gpt-4o-mini"
+    temperature = 0.7
+    ---
+    system:
+    You write short greetings.
+
+    user:
+    Greet {{name}}, who is on the {{plan}} plan.
+
+The front matter between the ``---`` lines is TOML and may be left out. In the body a line that is only ``system:``,
+``user:`` or ``assistant:`` starts that role's text; text before the first such line is the user's.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ..errors import ConfigurationError
+from .prompts import Version
+
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(?P<matter>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_ROLE = re.compile(r"^(system|user|assistant):[ \t]*$", re.MULTILINE)
+
+
+class Variable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A variable of a prompt, as xR2 describes it; what is left out here is left out there."""
+
+    name: str
+    required: bool | msgspec.UnsetType = msgspec.UNSET
+    default: Any = msgspec.UNSET
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class FrontMatter(msgspec.Struct, forbid_unknown_fields=True):
+    """What may stand between the ``---`` lines."""
+
+    version: Annotated[int, msgspec.Meta(ge=1)] = 1
+    status: Literal["draft", "testing", "production", "inactive", "deprecated"] = "production"
+    variables: list[str | Variable] = []
+    model_config: dict[str, Any] = {}
+    ab_test: str | None = None
+
+
+def parse(text: str, *, slug: str, changed_at: float) -> Version:
+    """Return the version that ``text`` describes; raise ``ConfigurationError`` where it cannot be read."""
+    matter, body = _split(text.replace("\r\n", "\n"))
+    front = _front_matter(matter)
+    variables = (Variable(each) if isinstance(each, str) else each for each in front.variables)
+    roles = _roles(body)
+    return Version(
+        slug=slug,
+        version_number=front.version,
+        status=front.status,
+        system_prompt=roles.get("system"),
+        user_prompt=roles.get("user"),
+        assistant_prompt=roles.get("assistant"),
+        variables=tuple(msgspec.to_builtins(each) for each in variables),
+        model_config=front.model_config,
+        ab_test=front.ab_test,
+        changed_at=changed_at,
+    )
+
+
+def _split(text: str) -> tuple[str, str]:
+    if not text.startswith("---"):
+        return "", text
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        raise ConfigurationError(["the front matter has no closing line of ---"])
+    return match["matter"], text[match.end() :]
+
+
+def _front_matter(matter: str) -> FrontMatter:
+    try:
+        return msgspec.convert(tomllib.loads(matter), FrontMatter)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
+        raise ConfigurationError([f"front matter: {exc}"]) from exc
+
+
+def _roles(body: str) -> dict[str, str]:
+    before, *rest = _ROLE.split(body)
+    roles: dict[str, str] = {}
+    for role, text in zip(["user", *rest[::2]], [before, *rest[1::2]], strict=True):
+        if not text.strip():
+            continue
+        if role in roles:
+            raise ConfigurationError([f"there are two texts of the role {role}"])
+        roles[role] = text.strip("\n")
+    return roles

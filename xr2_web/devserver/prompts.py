@@ -1,0 +1,91 @@
+"""Prompts, their versions and their A/B tests, as values. No I/O happens here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+STATUSES = ("draft", "testing", "production", "inactive", "deprecated")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a prompt; ``changed_at`` is the time of its file."""
+
+    slug: str
+    version_number: int = 1
+    status: str = "production"
+    system_prompt: str | None = None
+    user_prompt: str | None = None
+    assistant_prompt: str | None = None
+    variables: tuple[Mapping[str, Any], ...] = ()
+    model_config: Mapping[str, Any] | None = None
+    ab_test: str | None = None
+    changed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AbTest:
+    """A running A/B test between two versions of a prompt; ``version_a`` has the lower number."""
+
+    slug: str
+    name: str
+    variants: Mapping[str, Version]
+
+    @property
+    def id(self) -> str:
+        """An id that stays the same while slug and name do."""
+        return f"ab_{hashlib.sha1(f'{self.slug}:{self.name}'.encode()).hexdigest()[:8]}"
+
+    def variant_of(self, version: Version) -> str | None:
+        """Return the variant that ``version`` is, if it takes part."""
+        return next((variant for variant, each in self.variants.items() if each is version), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All versions of one slug in the order of their numbers."""
+
+    slug: str
+    versions: tuple[Version, ...]
+    ab_test: AbTest | None = None
+
+
+def gather(versions: Iterable[Version]) -> tuple[dict[str, Prompt], list[str]]:
+    """Put versions together to prompts by slug; what does not fit together is left out and said."""
+    problems: list[str] = []
+    prompts = {
+        slug: _prompt(slug, list(group), problems)
+        for slug, group in groupby(sorted(versions, key=_slug_and_number), key=lambda each: each.slug)
+    }
+    return prompts, problems
+
+
+def _prompt(slug: str, versions: list[Version], problems: list[str]) -> Prompt:
+    distinct: list[Version] = []
+    for each in versions:
+        if distinct and each.version_number == distinct[-1].version_number:
+            problems.append(f"{slug}: two files hold version {each.version_number}; only the first is served")
+        else:
+            distinct.append(each)
+    return Prompt(slug, tuple(distinct), _ab_test(slug, distinct, problems))
+
+
+def _ab_test(slug: str, versions: list[Version], problems: list[str]) -> AbTest | None:
+    names = dict.fromkeys(each.ab_test for each in versions if each.ab_test)
+    if len(names) > 1:
+        problems.append(f"{slug}: only one A/B test can run, and there are {', '.join(names)}; none is run")
+        return None
+    for name in names:
+        rivals = [each for each in versions if each.ab_test == name]
+        if len(rivals) == 2:
+            return AbTest(slug, name, dict(zip(("version_a", "version_b"), rivals, strict=True)))
+        problems.append(f"{slug}: the A/B test {name} needs two versions and has {len(rivals)}; it is not run")
+    return None
+
+
+def _slug_and_number(version: Version) -> tuple[str, int]:
+    return version.slug, version.version_number
