@@ -1,0 +1,119 @@
+"""What every adapter does around a request, in neutral terms.
+
+``open_scope`` before it, ``depart`` when the status is known and the headers can still be set, ``finish`` when the
+body has left. Adapters bind the scope and translate; they decide nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from .identity import Steps, has_consent
+from .outbox import Entry
+from .runtime import Runtime
+from .scope import Incoming, Scope
+from .tracking import Outstanding, Routes, decide, record
+
+logger = logging.getLogger("xr2_web")
+
+CARRY_NAMES = {"cookie": "xr2_carry", "session": "xr2_carry", "header": "X-Xr2-Carry", "none": ""}
+
+
+class Exchange:
+    """The start and the end of the requests of one installation."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.mode = runtime.settings.carry
+        self.name = runtime.settings.carry_name or CARRY_NAMES[self.mode]
+        self.max_age = runtime.settings.carry_max_age
+        self._routes = Routes(runtime.settings.events)
+        self._has_routes = bool(self._routes) and runtime.settings.is_active
+
+    def open_scope(self, incoming: Incoming) -> Scope:
+        """Return the scope of a request; what the visitor carries is read on first use."""
+        return Scope(self.runtime, incoming, self._load)
+
+    def is_idle(self, scope: Scope) -> bool:
+        """Say whether a request may end without ``depart`` and ``finish``: nothing was fetched or tracked."""
+        return not (scope.is_touched or self._has_routes)
+
+    def depart(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[str | None]:
+        """Make the events that waited for the status, and return the token that the visitor must carry on.
+
+        Nothing that is fetched afterwards is carried.
+        """
+        token = None
+        try:
+            scope.status = status
+            yield from self._make_waiting_events(scope, status, headers)
+            token = yield from self._token(scope, status)
+        except Exception:
+            logger.exception("xr2_web.depart_failed")
+        scope.is_sealed = True
+        return token
+
+    def finish(self, scope: Scope, *, is_complete: bool) -> None:
+        """Make the events that waited for the end of the response, if it left as a whole."""
+        entries: list[Entry] = scope.take_on_end()
+        if not is_complete:
+            for _ in entries:
+                self.runtime.count("aborted")
+            return
+        for entry in entries:
+            self.runtime.put(entry)
+
+    def _make_waiting_events(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[None]:
+        for draft in scope.take_waiting():
+            yield from record(self.runtime, scope, draft)
+        waiting: list[Outstanding] = scope.take_on_status()
+        if self._has_routes:
+            waiting += self._routes.find(self.runtime, scope, status, headers())
+        for outstanding in waiting:
+            yield from decide(self.runtime, scope, outstanding)
+
+    def _token(self, scope: Scope, status: int) -> Steps[str | None]:
+        if not scope.is_changed or status >= 500 or self.mode == "none" or not has_consent(scope):
+            return None
+        user = yield scope
+        if isinstance(user, str):
+            scope.claim(self.runtime.seal.pseudonym(user))
+        assert scope.session_id is not None
+        return self.runtime.seal.write(scope.session_id, scope.owner, scope.traces)
+
+    def _load(self, scope: Scope) -> None:
+        if self.mode == "none" or not has_consent(scope):
+            return
+        token = self._carried(scope.incoming)
+        if not token:
+            return
+        carried = self.runtime.seal.read(token)
+        if carried is None:
+            self.runtime.count("bad_token")
+        else:
+            scope.load(list(carried.traces), carried.session_id, carried.owner)
+
+    def _carried(self, incoming: Incoming | None) -> str | None:
+        if incoming is None:
+            return None
+        if self.mode == "cookie":
+            return incoming.cookie(self.name)
+        if self.mode == "header":
+            return incoming.header(self.name)
+        return incoming.session(self.name)
+
+
+def cache_control(present: str | None) -> str:
+    """Return the Cache-Control of a response that carries a token: for this visitor's cache only."""
+    directives = [each.strip() for each in (present or "").split(",") if each.strip()]
+    kept = [each for each in directives if each.lower().partition("=")[0] not in ("public", "s-maxage", "private")]
+    return ", ".join([*kept, "private"])
+
+
+def vary(present: str | None, carrier: str) -> str:
+    """Return the Vary of a response that carries a token, with the header that carried it here."""
+    names = [each.strip() for each in (present or "").split(",") if each.strip()]
+    if "*" in names or carrier.lower() in map(str.lower, names):
+        return ", ".join(names)
+    return ", ".join([*names, carrier])

@@ -1,0 +1,165 @@
+"""Fetching a prompt for the visitor at hand, within a deadline, and binding its trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, TypeAlias
+
+from . import wire
+from .errors import InvalidValue, PromptUnavailable
+from .models import Prompt, Response
+from .runtime import Runtime, default
+from .scope import PromptKey, Scope, bound, new_trace
+
+Fallback: TypeAlias = str | Mapping[str, Any] | Prompt | Callable[[], "str | Mapping[str, Any] | Prompt"]
+
+_MISSING: Final = object()
+_MOST_COPIES = 1000
+_FALLBACK_FIELDS = frozenset(each.name for each in fields(Prompt)) - {"slug", "trace_id", "is_fallback"}
+
+_Steps: TypeAlias = Generator["wire.Request[Prompt]", "wire.Judgement[Prompt]", Prompt]
+
+
+def get_prompt(
+    slug: str,
+    *,
+    version_number: int | None = None,
+    status: str | None = None,
+    fallback: Fallback | object = _MISSING,
+    fresh: bool = False,
+) -> Prompt:
+    """Fetch a prompt and bind its trace to the visitor; a second call in one request returns the same.
+
+    Takes at most PROMPT_DEADLINE seconds. When xR2 cannot be had in that time, the last good copy or the given
+    fallback comes back, marked ``is_fallback`` and without a trace: a text (the user prompt), a mapping of a
+    prompt's fields, a ``Prompt``, or a function that returns one of these. Raises ``PromptUnavailable`` where
+    there is neither. ``fresh`` asks again. In async code use ``aget_prompt``.
+    """
+    call = _Call.of(slug, version_number, status, fallback, fresh)
+    _warn_on_a_loop(call.runtime)
+    steps = _steps(call)
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(call.runtime.fetch(request))
+    except StopIteration as end:
+        prompt: Prompt = end.value
+        return prompt
+
+
+async def aget_prompt(
+    slug: str,
+    *,
+    version_number: int | None = None,
+    status: str | None = None,
+    fallback: Fallback | object = _MISSING,
+    fresh: bool = False,
+) -> Prompt:
+    """Fetch a prompt as ``get_prompt`` does, without blocking the event loop."""
+    call = _Call.of(slug, version_number, status, fallback, fresh)
+    steps = _steps(call)
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(await call.runtime.afetch(request))
+    except StopIteration as end:
+        prompt: Prompt = end.value
+        return prompt
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call of ``get_prompt``, and where it is made."""
+
+    slug: str
+    version_number: int | None
+    status: str | None
+    fallback: Any
+    fresh: bool
+    scope: Scope | None
+    runtime: Runtime
+
+    @classmethod
+    def of(cls, slug: str, version_number: int | None, status: str | None, fallback: object, fresh: bool) -> _Call:
+        if isinstance(fallback, Mapping) and (strange := set(fallback) - _FALLBACK_FIELDS):
+            raise TypeError(f"a fallback has no {', '.join(sorted(map(str, strange)))}")
+        scope = bound()
+        return cls(slug, version_number, status, fallback, fresh, scope, scope.runtime if scope else default())
+
+    @property
+    def key(self) -> PromptKey:
+        return (self.slug, self.version_number, self.status)
+
+
+def _steps(call: _Call) -> _Steps:
+    runtime, scope = call.runtime, call.scope
+    if not runtime.settings.is_active:
+        return _fall_back(call, Response(error=runtime.settings.why_inactive, status_code=0), may_be_old=False)
+    if scope is not None and not call.fresh and (known := scope.remembered(call.key)):
+        return known
+    try:
+        request = wire.get_prompt(
+            slug=call.slug,
+            source_name=runtime.settings.source_name,
+            version_number=call.version_number,
+            status=call.status,
+        )
+    except InvalidValue as exc:
+        return _fall_back(call, Response(error=str(exc), status_code=0), may_be_old=False)
+    judgement = yield request
+    prompt = judgement.response.data
+    if prompt is None:
+        runtime.count("prompt_failed")
+        return _fall_back(call, judgement.response, may_be_old=judgement.verdict is not wire.Verdict.REFUSED)
+    runtime.count("prompt_fetched")
+    _keep_copy(call, prompt)
+    if scope is not None:
+        _bind(call, scope, prompt)
+    return prompt
+
+
+def _bind(call: _Call, scope: Scope, prompt: Prompt) -> None:
+    trace = new_trace(prompt, call.runtime.chance.wall())
+    if trace is not None:
+        if scope.is_sealed:
+            call.runtime.tell_once(
+                ("sealed", call.slug),
+                "xr2_web.prompt_not_carried: %r was fetched after the response began; its trace serves this "
+                "request only: fetch it before the body starts",
+                call.slug,
+            )
+        scope.add(trace)
+    scope.remember(call.key, prompt)
+
+
+def _keep_copy(call: _Call, prompt: Prompt) -> None:
+    copies = call.runtime.copies
+    if len(copies) < _MOST_COPIES or call.key in copies:
+        copies[call.key] = replace(prompt, trace_id=None, is_fallback=True)
+
+
+def _fall_back(call: _Call, response: Response[Prompt], *, may_be_old: bool) -> Prompt:
+    if may_be_old and (copy := call.runtime.copies.get(call.key)):
+        return copy
+    fallback = call.fallback
+    if fallback is _MISSING:
+        raise PromptUnavailable(call.slug, response.error or "", status_code=response.status_code)
+    if callable(fallback):
+        fallback = fallback()
+    if isinstance(fallback, Prompt):
+        return replace(fallback, trace_id=None, is_fallback=True)
+    if isinstance(fallback, str):
+        return Prompt(call.slug, user_prompt=fallback, is_fallback=True)
+    return Prompt(call.slug, is_fallback=True, **fallback)
+
+
+def _warn_on_a_loop(runtime: Runtime) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    runtime.tell_once(
+        "blocking", "xr2_web.blocking_call: get_prompt() blocks the running event loop; await aget_prompt() there"
+    )

@@ -1,0 +1,264 @@
+"""What is bound to one request, connection, task or ``with`` block, and the only context variable.
+
+What is bound is one mutable object: a value set in a thread-pool endpoint or a child task is lost to the
+middleware, a mutation of the shared object is not. Binding is undone in ``finally`` of the same frame.
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
+
+from contextvars_extras import ContextVarsRegistry
+
+from .models import Prompt, Trace
+from .settings import TRACE_LIFE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PromptKey = tuple[str, int | None, str | None]
+
+
+class Incoming(Protocol):
+    """A request as an adapter shows it: the only view of a framework that the core has."""
+
+    @property
+    def method(self) -> str:
+        """The HTTP method in capitals."""
+
+    @property
+    def path(self) -> str:
+        """The path as the client sent it, decoded, from the root of the site."""
+
+    @property
+    def native(self) -> Any:
+        """The framework's own request object, for the user's callables."""
+
+    @property
+    def route_names(self) -> tuple[str, ...]:
+        """Under which names rules may call the route that serves this request."""
+
+    @property
+    def route_parameters(self) -> dict[str, Any]:
+        """What the route found in the path."""
+
+    def header(self, name: str) -> str | None:
+        """Return a request header."""
+
+    def cookie(self, name: str) -> str | None:
+        """Return a cookie."""
+
+    def session(self, name: str) -> str | None:
+        """Return an entry of the framework's session."""
+
+    def user(self) -> Any:
+        """Return the authenticated user's id, None, or ``identity.WAITING`` where finding it would block."""
+
+    async def auser(self) -> Any:
+        """Return the authenticated user's id or None, waiting for it."""
+
+    def serves(self, function: object) -> bool:
+        """Say whether ``function`` is the view of this request."""
+
+    def is_response(self, result: object) -> bool:
+        """Say whether ``result`` is a response of the framework."""
+
+
+class Scope:
+    """The traces, the session and the user of one visitor's request, and the events that wait for its outcome.
+
+    Attributes are defaults on the class until they are first set: a request that neither fetches nor tracks
+    allocates nothing but the object.
+    """
+
+    is_touched = False
+    """Whether anything of this scope was used; if not, its request ends without any work."""
+    is_changed = False
+    """Whether the visitor's next requests must learn something from this one."""
+    is_sealed = False
+    """Whether the headers have left: what is fetched from here on is not carried."""
+    status: int | None = None
+    """The status of the response, once it is known."""
+    consent: bool | None = None
+    session_id: str | None = None
+    owner: str | None = None
+    """The keyed hash of the first user seen; it decides whose the carried traces are."""
+    given_user_id: str | None = None
+    """A user id that was named when the scope was bound by hand."""
+    has_lost_traces = False
+    """Whether traces of another user were dropped."""
+
+    _loader: Callable[[Scope], None] | None = None
+    _traces: list[Trace] | None = None
+    _carried = 0
+    _prompts: dict[PromptKey, Prompt] | None = None
+    _waiting: list[Any] | None = None
+    _on_status: list[Any] | None = None
+    _on_end: list[Any] | None = None
+
+    def __init__(self, runtime: Any, incoming: Incoming | None, loader: Callable[[Scope], None] | None = None) -> None:
+        self.runtime = runtime
+        self.incoming = incoming
+        if loader is not None:
+            self._loader = loader
+
+    def touch(self) -> None:
+        """Load what the visitor carries, on the first use."""
+        self.is_touched = True
+        if self._loader is not None:
+            with _lock:
+                if self._loader is not None:
+                    self._loader(self)
+                    self._loader = None
+
+    def load(self, traces: list[Trace], session_id: str | None, owner: str | None) -> None:
+        """Take what the visitor carries."""
+        self._traces = traces
+        self._carried = len(traces)
+        self.session_id = session_id
+        self.owner = owner
+
+    @property
+    def traces(self) -> list[Trace]:
+        """The visitor's traces in the order of fetching, this request's last."""
+        self.touch()
+        return self._traces or []
+
+    def add(self, trace: Trace) -> None:
+        """Bind a trace; a session begins with the first."""
+        self.touch()
+        with _lock:
+            self._traces = [*(self._traces or ()), trace]
+            self.session_id = self.session_id or new_session_id()
+            self.is_changed = True
+
+    def choose(self, attribution: str, slug: str | None, now: float) -> Trace | None:
+        """Return the live trace that an event of now belongs to."""
+        alive = [trace for trace in self.traces if trace.fetched_at + TRACE_LIFE > now and slug in (None, trace.slug)]
+        if not alive:
+            return None
+        return alive[0] if attribution == "first" else alive[-1]
+
+    def claim(self, owner: str) -> None:
+        """Note whose scope this is; what somebody else carried here is dropped, and a new session begins."""
+        self.touch()
+        with _lock:
+            if self.owner == owner:
+                return
+            if self.owner is not None:
+                self.has_lost_traces = self._carried > 0
+                self._traces = (self._traces or [])[self._carried :]
+                self._carried = 0
+                self.session_id = new_session_id()
+            self.owner = owner
+            self.is_changed = True
+
+    def remembered(self, key: PromptKey) -> Prompt | None:
+        """Return the prompt that this scope has fetched under ``key``."""
+        return self._prompts.get(key) if self._prompts else None
+
+    def remember(self, key: PromptKey, prompt: Prompt) -> None:
+        """Keep a prompt for the rest of this scope."""
+        with _lock:
+            self._prompts = {**(self._prompts or {}), key: prompt}
+
+    def wait_for_user(self, event: Any) -> None:
+        """Keep an event until the user id can be waited for."""
+        self._keep("_waiting", event)
+
+    def wait_for_status(self, event: Any) -> None:
+        """Keep an event until the status of the response is known."""
+        self._keep("_on_status", event)
+
+    def wait_for_end(self, event: Any) -> None:
+        """Keep an event until the response has left as a whole."""
+        self._keep("_on_end", event)
+
+    def take_waiting(self) -> list[Any]:
+        """Hand over the events that wait for the user id."""
+        return self._take("_waiting")
+
+    def take_on_status(self) -> list[Any]:
+        """Hand over the events that wait for the status."""
+        return self._take("_on_status")
+
+    def take_on_end(self) -> list[Any]:
+        """Hand over the events that wait for the end of the response."""
+        return self._take("_on_end")
+
+    def _keep(self, name: str, event: Any) -> None:
+        self.is_touched = True
+        with _lock:
+            setattr(self, name, [*(getattr(self, name) or ()), event])
+
+    def _take(self, name: str) -> list[Any]:
+        with _lock:
+            taken: list[Any] = getattr(self, name) or []
+            setattr(self, name, None)
+        return taken
+
+
+# One for all scopes: it is held for well under a microsecond, and only by requests that use their scope.
+_lock = threading.RLock()
+
+
+class _Registry(ContextVarsRegistry):  # type: ignore[misc]
+    _registry_allocate_on_setattr: ClassVar[bool] = False
+
+    scope: Any = None
+
+
+_variable: ContextVar[Scope | None] = _Registry.scope.context_var
+
+bound = _variable.get
+"""Return the scope bound here, or None."""
+
+bind = _variable.set
+"""Bind a scope; the token that comes back must not leave the calling frame."""
+
+unbind = _variable.reset
+"""Undo ``bind``."""
+
+
+@contextmanager
+def binding(scope: Scope | None) -> Iterator[None]:
+    """Bind a scope for a block."""
+    token = bind(scope)
+    try:
+        yield
+    finally:
+        unbind(token)
+
+
+def propagate(function: Callable[P, R]) -> Callable[P, R]:
+    """Carry the scope bound now, and nothing else of the context, into a thread or an executor."""
+    scope = bound()
+
+    @functools.wraps(function)
+    def propagated(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = bind(scope)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            unbind(token)
+
+    return propagated
+
+
+def new_session_id() -> str:
+    """Return a random session id of ours."""
+    return secrets.token_urlsafe(12)
+
+
+def new_trace(prompt: Prompt, now: float | None = None) -> Trace | None:
+    """Return the trace of a fetched prompt; a fallback has none."""
+    if prompt.trace_id is None:
+        return None
+    return Trace(prompt.slug, prompt.trace_id, prompt.version_number, int(time.time() if now is None else now))
