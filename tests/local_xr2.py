@@ -29,7 +29,7 @@ class LocalXr2:
         self._server = serving.make_server(app)
         self._listener = serving.listen("127.0.0.1", 0)
         self._thread = Thread(target=self._server.run, args=([self._listener],), daemon=True, name="local-xr2")
-        self.base_url = serving.base_url(self._listener, "127.0.0.1")
+        self.base_url = serving.base_url(self._listener)
 
     def __enter__(self) -> LocalXr2:
         self._thread.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xr2_sdk.client import AsyncxR2Client, xR2Client
+from xr2_sdk.client import AsyncxR2Client, xR2Client  # type: ignore[import-untyped]
 
 from ..local_xr2 import LocalXr2
 

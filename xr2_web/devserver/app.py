@@ -40,11 +40,11 @@ def create_app(
     ``xR2Client``. ``hosts`` are the names it answers under, None for any.
     """
 
-    async def show_page(request: Request) -> Response:
+    def show_page(request: Request) -> Response:
         told = journal(store.traces(), store.attempts())
         return HTMLResponse(page.render(library.catalog(), told, base_url=str(request.base_url).rstrip("/")))
 
-    async def show_traces(request: Request) -> Response:
+    def show_traces(request: Request) -> Response:
         return answers.as_json(journal(store.traces(), store.attempts()))
 
     async def show_health(request: Request) -> Response:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from .answers import isoformat
 from .store import Attempt, Trace
@@ -23,9 +24,9 @@ def journal(traces: Iterable[Trace], attempts: Iterable[Attempt]) -> Journal:
 
 
 def _trace_entry(trace: Trace) -> dict[str, Any]:
-    return {**asdict(trace), "fetched_at": isoformat(trace.fetched_at), "events": []}
+    return {**msgspec.structs.asdict(trace), "fetched_at": isoformat(trace.fetched_at), "events": []}
 
 
 def event_entry(attempt: Attempt) -> dict[str, Any]:
     """Return what is told of one attempt."""
-    return {**asdict(attempt), "received_at": isoformat(attempt.received_at)}
+    return {**msgspec.structs.asdict(attempt), "received_at": isoformat(attempt.received_at)}

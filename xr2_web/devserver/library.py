@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -59,12 +59,11 @@ class Library:
 
     def _stamps(self) -> dict[str, Stamp]:
         stamps = {}
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                if entry.name == EVENTS_FILE or entry.name.endswith(".prompt"):
-                    status = entry.stat()
-                    stamps[entry.name] = status.st_mtime_ns, status.st_size
-        return dict(sorted(stamps.items()))
+        for path in [*sorted(self.folder.glob("[!.]*.prompt")), self.folder / EVENTS_FILE]:
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                stamps[path.name] = status.st_mtime_ns, status.st_size
+        return stamps
 
     def _read(self, name: str, stamp: Stamp) -> _File:
         known = self._files.get(name)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .._version import __version__
@@ -43,6 +44,7 @@ def _environment() -> Environment:
     )
     environment.filters["clock_time"] = _clock_time
     environment.filters["amount"] = _amount
+    environment.filters["json"] = _json
     return environment
 
 
@@ -53,5 +55,12 @@ def _clock_time(text: str) -> str:
 
 def _amount(event: dict[str, Any]) -> str:
     """Show value and currency, either of which may be missing."""
-    value = "" if event["value"] is None else f"{event['value']:,.15g}"
-    return f"{value} {event['currency'] or ''}".strip()
+    value = event["value"]
+    if value is None:
+        return event["currency"] or ""
+    number = f"{value:,.2f}" if value == round(value, 2) and value % 1 else f"{value:,.15g}"
+    return f"{number} {event['currency'] or ''}".rstrip()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

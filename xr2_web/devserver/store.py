@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -53,8 +52,7 @@ CREATE INDEX not_accepted ON attempts (id) WHERE refused IS NOT NULL OR is_dupli
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True):
     """A prompt that was fetched once."""
 
     trace_id: str
@@ -66,8 +64,7 @@ class Trace:
     ab_test_variant: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """An event that was tried; ``refused`` says why it was not taken.
 
     A duplicate has the ``event_id`` of the first. What a body did not hold in a usable form is None.
@@ -81,7 +78,7 @@ class Attempt:
     session_id: str | None = None
     value: float | None = None
     currency: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = {}
     event_id: str | None = None
     is_duplicate: bool = False
     is_undefined: bool = False
@@ -126,14 +123,15 @@ class Store:
 
     def add_trace(self, trace: Trace) -> None:
         """Keep a trace, and drop the oldest beyond ``TRACES_KEPT`` with their attempts."""
-        newest = self._insert("traces", asdict(trace))
+        newest = self._insert("traces", msgspec.structs.asdict(trace))
         gone = "SELECT trace_id FROM traces WHERE id <= ?"
         self._execute(f"DELETE FROM attempts WHERE trace_id IN ({gone})", newest - TRACES_KEPT)
         self._execute("DELETE FROM traces WHERE id <= ?", newest - TRACES_KEPT)
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Keep an attempt, and drop the oldest that were not accepted beyond ``ATTEMPTS_KEPT``."""
-        newest = self._insert("attempts", {**asdict(attempt), "metadata": msgspec.json.encode(attempt.metadata)})
+        row = msgspec.structs.asdict(attempt)
+        newest = self._insert("attempts", {**row, "metadata": msgspec.json.encode(attempt.metadata)})
         self._execute(
             "DELETE FROM attempts WHERE id <= ? AND (refused IS NOT NULL OR is_duplicate)",
             newest - ATTEMPTS_KEPT,
@@ -193,10 +191,10 @@ class Store:
 
 
 def _trace(row: sqlite3.Row) -> Trace:
-    return Trace(**{each.name: row[each.name] for each in fields(Trace)})
+    return Trace(**{name: row[name] for name in Trace.__struct_fields__})
 
 
 def _attempt(row: sqlite3.Row) -> Attempt:
-    values = {each.name: row[each.name] for each in fields(Attempt)}
+    values = {name: row[name] for name in Attempt.__struct_fields__}
     flags = {name: bool(values[name]) for name in ("is_duplicate", "is_undefined")}
     return Attempt(**{**values, **flags, "metadata": msgspec.json.decode(values["metadata"])})

@@ -1,0 +1,52 @@
+"""The command ``xr2-web dev``: put the parts together, and say where they are."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from ..errors import ConfigurationError
+from . import serving
+from .app import create_app
+from .library import SAMPLE, Library
+from .state import state_file
+from .store import Store
+
+
+def serve(*, host: str, port: int, prompts: Path | None, ephemeral: bool) -> NoReturn:
+    """Serve until a signal ends it. Raises ``ConfigurationError`` where the port or the state cannot be had.
+
+    Only the two lines of environment go to stdout, as soon as the socket listens.
+    """
+    library = Library(prompts or SAMPLE, report=_warn)
+    with serving.listen(host, port) as listener, closing(_open_store(library.folder, ephemeral)) as store:
+        hosts = serving.allowed_hosts(listener)
+
+        def announce() -> None:
+            url = serving.base_url(listener)
+            slugs = ", ".join(library.catalog().prompts) or "no prompts"
+            click.echo(f"The local xR2 serves {slugs} from {prompts or 'its sample'}. For your app:", err=True)
+            click.echo(f"XR2_BASE_URL={url}\nXR2_API_KEY=xr2_dev_local")
+            click.echo(f"What arrives is shown at {url}/ - Ctrl-C ends this.", err=True)
+            if hosts is None:
+                _warn("Whoever reaches this address can read that page.")
+
+        serving.run(create_app(library, store=store, hosts=hosts), listener, announce=announce)
+
+
+def _open_store(folder: Path, ephemeral: bool) -> Store:
+    if ephemeral:
+        return Store()
+    try:
+        path = state_file(folder)
+        return Store(path)
+    except (OSError, sqlite3.Error) as exc:
+        raise ConfigurationError([f"the state cannot be kept: {exc}; --ephemeral keeps none"]) from exc
+
+
+def _warn(message: str) -> None:
+    click.secho(message, fg="yellow", err=True)
