@@ -45,18 +45,19 @@ class LocalXr2:
 
     def traces(self) -> list[dict[str, Any]]:
         """Return every trace with its events, newest last, as ``/api/local/traces`` does."""
-        return journal(self._store.traces(), self._store.attempts())["traces"]
+        return journal(*self._store.history())["traces"]
 
     def refused(self) -> list[dict[str, Any]]:
         """Return every refused event that belongs to no trace, newest last."""
-        return journal(self._store.traces(), self._store.attempts())["refused"]
+        return journal(*self._store.history())["refused"]
 
     def events(self) -> list[dict[str, Any]]:
         """Return the accepted events, without duplicates, in the order of their arrival, each with its slug."""
-        slugs: dict[str | None, str] = {trace.trace_id: trace.slug for trace in self._store.traces()}
+        traces, attempts = self._store.history()
+        slugs: dict[str | None, str] = {trace.trace_id: trace.slug for trace in traces}
         return [
             {**event_entry(attempt), "slug": slugs[attempt.trace_id]}
-            for attempt in self._store.attempts()
+            for attempt in attempts
             if attempt.refused is None and not attempt.is_duplicate
         ]
 

@@ -25,6 +25,7 @@ def main() -> None:
 )
 @click.option(
     "--prompts",
+    metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with *.prompt files and events.toml; a sample where it is left out.",
 )

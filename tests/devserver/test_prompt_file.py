@@ -12,9 +12,7 @@ def parsed(text: str) -> Version:
 
 
 def test_text_alone_is_the_user_prompt_of_version_1_in_production() -> None:
-    assert parsed("Greet {{name}}.\n") == Version(
-        "welcome", 1, "production", user_prompt="Greet {{name}}.", model_config={}
-    )
+    assert parsed("Greet {{name}}.\n") == Version("welcome", 1, "production", user_prompt="Greet {{name}}.")
 
 
 def test_front_matter_says_what_the_version_is() -> None:

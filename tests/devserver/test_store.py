@@ -23,8 +23,7 @@ def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
     store.add_trace(trace(1))
     store.add_attempt(kept)
 
-    assert store.traces() == [trace(1)]
-    assert store.attempts() == [kept]
+    assert store.history() == ([trace(1)], [kept])
 
 
 def test_a_file_outlives_its_store(tmp_path: Path) -> None:
@@ -42,7 +41,7 @@ def test_a_file_of_another_version_begins_anew(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
 
     with closing(Store(tmp_path / "state.sqlite3")) as second:
-        assert second.traces() == []
+        assert second.history()[0] == []
 
 
 def test_the_oldest_traces_leave_with_their_events(store: Store) -> None:
@@ -51,8 +50,9 @@ def test_the_oldest_traces_leave_with_their_events(store: Store) -> None:
         if number < 3:
             store.add_attempt(accepted(f"evt_{number}"))
 
-    assert len(store.traces()) == TRACES_KEPT
-    assert [each.trace_id for each in store.attempts()] == ["evt_2"]
+    traces, attempts = store.history()
+    assert len(traces) == TRACES_KEPT
+    assert [each.trace_id for each in attempts] == ["evt_2"]
 
 
 def test_refusals_and_duplicates_are_bounded_and_never_push_out_an_event(store: Store) -> None:
@@ -62,7 +62,7 @@ def test_refusals_and_duplicates_are_bounded_and_never_push_out_an_event(store: 
         store.add_attempt(Attempt(1.0, "evt_1", "sign_up", "tests", event_id="first", is_duplicate=True))
 
     assert store.accepted_id("evt_1", "sign_up") == "first"
-    assert len(store.attempts()) == ATTEMPTS_KEPT + 1
+    assert len(store.history()[1]) == ATTEMPTS_KEPT + 1
 
 
 def test_the_database_itself_keeps_one_event_of_a_name(store: Store) -> None:
@@ -81,7 +81,7 @@ def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         break_off()
 
-    assert store.traces() == []
+    assert store.history()[0] == []
 
 
 def test_threads_and_stores_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
@@ -94,4 +94,4 @@ def test_threads_and_stores_of_one_file_wait_for_each_other(tmp_path: Path) -> N
     with closing(Store(path)) as one, closing(Store(path)) as other, ThreadPoolExecutor(8) as threads:
         list(threads.map(take, [one, other] * 50))
 
-        assert len(one.attempts()) == 1
+        assert len(one.history()[1]) == 1

@@ -48,11 +48,8 @@ class Api:
         self._admit(request)
         wanted = bodies.validate(bodies.decode(await request.body()), PromptRequest)
         prompts = self._library.catalog().prompts
-        prompt = prompts.get(wanted.slug)
-        ab_test = prompt.ab_test if prompt else None
         with self._store.transaction():
-            served = self._store.served(ab_test.slug, ab_test.name) if ab_test else {}
-            choice = rules.choose(prompts, wanted, served=served)
+            choice = rules.choose(prompts, wanted, served=self._store.served)
             trace = self._trace(choice, wanted)
             self._store.add_trace(trace)
         return answers.as_json(answers.prompt_content(choice, trace))

@@ -41,11 +41,11 @@ def create_app(
     """
 
     def show_page(request: Request) -> Response:
-        told = journal(store.traces(), store.attempts())
-        return HTMLResponse(page.render(library.catalog(), told, base_url=str(request.base_url).rstrip("/")))
+        base_url = str(request.base_url).rstrip("/")
+        return HTMLResponse(page.render(library.catalog(), journal(*store.history()), base_url=base_url))
 
     def show_traces(request: Request) -> Response:
-        return answers.as_json(journal(store.traces(), store.attempts()))
+        return answers.as_json(journal(*store.history()))
 
     async def show_health(request: Request) -> Response:
         return answers.as_json({"ok": True, "version": __version__})
@@ -60,15 +60,11 @@ def create_app(
             Mount("/static", StaticFiles(directory=_STATIC)),
         ],
         middleware=[Middleware(Guard, hosts=hosts)],
-        exception_handlers={Refusal: _answer_refusal, HTTPException: _answer_http_exception},
+        exception_handlers={Refusal: _refuse, HTTPException: _refuse},
     )
 
 
-async def _answer_refusal(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, Refusal)
-    return answers.as_json({"detail": exc.detail}, exc.status_code)
-
-
-async def _answer_http_exception(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)
-    return answers.as_json({"detail": exc.detail}, exc.status_code, exc.headers)
+async def _refuse(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, Refusal | HTTPException)
+    headers = exc.headers if isinstance(exc, HTTPException) else None
+    return answers.as_json({"detail": exc.detail}, exc.status_code, headers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +15,6 @@ from ..errors import ConfigurationError
 from . import serving
 from .app import create_app
 from .library import SAMPLE, Library
-from .state import state_file
 from .store import Store
 
 
@@ -42,10 +43,17 @@ def _open_store(folder: Path, ephemeral: bool) -> Store:
     if ephemeral:
         return Store()
     try:
-        path = state_file(folder)
-        return Store(path)
+        return Store(_state_file(folder))
     except (OSError, sqlite3.Error) as exc:
         raise ConfigurationError([f"the state cannot be kept: {exc}; --ephemeral keeps none"]) from exc
+
+
+def _state_file(prompts: Path) -> Path:
+    root = os.environ.get("XDG_STATE_HOME")
+    folder = (Path(root) if root else Path.home() / ".local" / "state") / "xr2-web"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder / f"local-{hashlib.sha1(os.fsencode(prompts.resolve())).hexdigest()[:8]}.sqlite3"
 
 
 def _warn(message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +22,7 @@ class Version:
     user_prompt: str | None = None
     assistant_prompt: str | None = None
     variables: tuple[Mapping[str, Any], ...] = ()
-    model_config: Mapping[str, Any] | None = None
+    model_config: Mapping[str, Any] = field(default_factory=dict)
     ab_test: str | None = None
     changed_at: float = 0.0
 

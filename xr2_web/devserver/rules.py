@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -16,6 +16,9 @@ DASHBOARD = "https://xr2.uk/analytics/events"
 KEY_PREFIX = "xr2_dev_"
 TRACE_LIFE = 30 * 24 * 60 * 60
 """Seconds after its fetch in which a trace takes events."""
+
+Served = Callable[[str, str], Mapping[str, int]]
+"""Counts, for a slug and the name of its A/B test, the requests that each variant has had."""
 
 _SUSPICIOUS = ("curl", "wget", "python-requests", "bot", "crawler", "scanner", "sqlmap")
 
@@ -51,11 +54,8 @@ def check_authorization(header: str | None) -> None:
         )
 
 
-def choose(prompts: Mapping[str, Prompt], wanted: PromptRequest, *, served: Mapping[str, int]) -> Choice:
-    """Choose the version to serve, or raise the ``Refusal``.
-
-    ``served`` counts the requests each variant of the running A/B test has had: they are balanced by request.
-    """
+def choose(prompts: Mapping[str, Prompt], wanted: PromptRequest, *, served: Served) -> Choice:
+    """Choose the version to serve, or raise the ``Refusal``; A/B variants are balanced by request."""
     if wanted.status is not None and wanted.status not in STATUSES:
         raise _refusal(400, "invalid_status", f"Invalid status. Use one of: {', '.join(STATUSES)}")
     prompt = prompts.get(wanted.slug)
@@ -67,8 +67,9 @@ def choose(prompts: Mapping[str, Prompt], wanted: PromptRequest, *, served: Mapp
     return Choice(_filtered(prompt, wanted))
 
 
-def _next_variant(ab_test: AbTest, served: Mapping[str, int]) -> Choice:
-    variant = min(ab_test.variants, key=lambda each: served.get(each, 0))
+def _next_variant(ab_test: AbTest, served: Served) -> Choice:
+    counts = served(ab_test.slug, ab_test.name)
+    variant = min(ab_test.variants, key=lambda each: counts.get(each, 0))
     return Choice(ab_test.variants[variant], ab_test, variant)
 
 

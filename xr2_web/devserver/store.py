@@ -161,13 +161,12 @@ class Store:
         )
         return dict(rows)
 
-    def traces(self) -> list[Trace]:
-        """Return every trace, newest last."""
-        return [_trace(row) for row in self._execute("SELECT * FROM traces ORDER BY id")]
-
-    def attempts(self) -> list[Attempt]:
-        """Return every attempt, newest last."""
-        return [_attempt(row) for row in self._execute("SELECT * FROM attempts ORDER BY id")]
+    def history(self) -> tuple[list[Trace], list[Attempt]]:
+        """Return every trace and every attempt of one moment, newest last."""
+        with self.transaction():
+            traces = self._execute("SELECT * FROM traces ORDER BY id")
+            attempts = self._execute("SELECT * FROM attempts ORDER BY id")
+        return [_trace(row) for row in traces], [_attempt(row) for row in attempts]
 
     def clear(self) -> None:
         """Forget everything."""
