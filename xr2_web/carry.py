@@ -37,7 +37,7 @@ class Carried:
 class Seal:
     """Signs and reads tokens; ``keys`` are the signing keys, newest first, of which the first signs."""
 
-    def __init__(self, keys: Sequence[str], *, max_age: int, clock: Callable[[], float]) -> None:
+    def __init__(self, keys: Sequence[bytes], *, max_age: int, clock: Callable[[], float]) -> None:
         self._keys = keys
         self._max_age = max_age
         self._clock = clock
@@ -72,7 +72,7 @@ class Seal:
 
     @once
     def _derived(self) -> bytes:
-        return hmac.new(self._keys[0].encode(), b"xr2_web.pseudonym", hashlib.sha256).digest()
+        return hmac.new(self._keys[0], b"xr2_web.pseudonym", hashlib.sha256).digest()
 
     @once
     def _serializer(self) -> URLSafeTimedSerializer:
@@ -87,9 +87,9 @@ class Seal:
         )
 
 
-def derived_key(api_key: str) -> str:
+def derived_key(api_key: str) -> bytes:
     """Return a signing key for where there is no secret but the API key."""
-    return hmac.new(api_key.encode(), b"xr2_web.carry", hashlib.sha256).hexdigest()
+    return hmac.new(api_key.encode(), b"xr2_web.carry", hashlib.sha256).digest()
 
 
 class _Json:

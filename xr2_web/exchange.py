@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from .identity import Steps, has_consent
+from .identity import Steps, has_consent, settle
 from .outbox import Entry
 from .runtime import Runtime
 from .scope import Incoming, Scope
@@ -55,14 +55,19 @@ class Exchange:
         return token
 
     def finish(self, scope: Scope, *, is_complete: bool) -> None:
-        """Make the events that waited for the end of the response, if it left as a whole."""
+        """Make the events that waited for the end of the response, if it left as a whole.
+
+        An event that still waits for the user id goes without it.
+        """
+        scope.status = scope.status or 0
+        for draft in scope.take_waiting():
+            settle(record(self.runtime, scope, draft))
         entries: list[Entry] = scope.take_on_end()
-        if not is_complete:
-            for _ in entries:
-                self.runtime.count("aborted")
-            return
         for entry in entries:
-            self.runtime.put(entry)
+            if is_complete:
+                self.runtime.put(entry)
+            else:
+                self.runtime.count("aborted")
 
     def _make_waiting_events(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[None]:
         for draft in scope.take_waiting():

@@ -51,11 +51,18 @@ def has_consent(scope: Scope) -> bool:
     return scope.consent
 
 
+class Personal(str):
+    """An id that is a name or an address of a person, and leaves the process as its keyed hash only."""
+
+    __slots__ = ()
+
+
 def disguised(runtime: Any, user_id: object) -> str:
-    """Return the id as it may leave the process: with an ``@`` in it, as its keyed hash."""
+    """Return the id as it may leave the process: a ``Personal`` one, or one with an ``@``, as its keyed hash."""
     text = values.user_id(user_id)
-    pseudonym: str = runtime.seal.pseudonym(text) if "@" in text else text
-    return pseudonym
+    is_personal = isinstance(user_id, Personal) or "@" in text
+    shown: str = runtime.seal.pseudonym(text) if is_personal else text
+    return shown
 
 
 def current_user(scope: Scope) -> str | None:

@@ -47,17 +47,22 @@ _PENDING = Receipt(accepted=False, reason="pending")
 class Runtime:
     """What one adapter installation, or ``configure``, works with. Threads may share it.
 
-    ``keys`` are the framework's signing keys, newest first; ``defer`` knows its transactions.
+    ``keys`` gives the framework's signing keys, newest first, and ``defer`` knows its transactions.
     """
 
     def __init__(
-        self, chosen: Settings, *, keys: Sequence[str] = (), defer: Defer | None = None, chance: Chance | None = None
+        self,
+        chosen: Settings,
+        *,
+        keys: Callable[[], Sequence[str | bytes | None]] = tuple,
+        defer: Defer | None = None,
+        chance: Chance | None = None,
     ) -> None:
         self.settings = chosen
         self.chance = chance or Chance()
         self.copies: dict[Any, Prompt] = {}
         """The last good copy of each prompt, without its trace."""
-        self._keys = (chosen.secret_key,) if chosen.secret_key else tuple(keys)
+        self._keys = keys
         self._defer = defer
         self._counter: Counter[str] = Counter()
         self._told: set[object] = set()
@@ -72,7 +77,9 @@ class Runtime:
     @once
     def seal(self) -> Seal:
         """What signs the token that a visitor carries."""
-        keys = self._keys or (derived_key(self.settings.api_key or ""),)
+        given = [self.settings.secret_key] if self.settings.secret_key else self._keys()
+        keys = [key.encode() if isinstance(key, str) else key for key in given if key]
+        keys = keys or [derived_key(self.settings.api_key or "")]
         return Seal(keys, max_age=self.settings.carry_max_age, clock=self.chance.wall)
 
     @property
@@ -122,6 +129,7 @@ class Runtime:
         parts = self._parts
         if parts is None or parts.pid != os.getpid():
             return
+        self._parts = None
         left = parts.close(self.settings.shutdown_timeout if timeout is None else timeout)
         if left:
             logger.warning("xr2_web.events_left: %d events were not delivered before the end", left)
@@ -197,6 +205,8 @@ class _Parts:
     def close(self, timeout: float) -> int:
         left = self.courier.stop(timeout)
         self.outbox.close()
+        if transport := self.__dict__.get("transport"):
+            transport.close()
         return left
 
     def _new_transport(self, connections: int) -> SyncTransport:

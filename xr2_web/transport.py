@@ -137,6 +137,7 @@ class SyncTransport:
         self._address = address
         self._backend = _DeadlineBackend(address.resolver)
         self._pool = httpcore.ConnectionPool(network_backend=self._backend, **address.pool_options(connections))
+        self._close = weakref.finalize(self, self._pool.close)
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         """Return the answer, or why there is none by ``until`` (monotonic). Redirects are not followed."""
@@ -157,8 +158,8 @@ class SyncTransport:
             return _failure(exc)
 
     def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
+        """Close all connections; what is collected without it closes its own."""
+        self._close()
 
 
 class AsyncTransport:

@@ -1,0 +1,17 @@
+"""The app of INSTALLED_APPS: it brings the system checks."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class Xr2Config(AppConfig):
+    """xR2 in a Django project."""
+
+    name = "xr2_web.django"
+    label = "xr2_web"
+    verbose_name = "xR2"
+
+    def ready(self) -> None:
+        """Register the checks."""
+        from . import checks  # noqa: F401

@@ -1,0 +1,42 @@
+"""System checks: what is wrong with the settings, before a request finds out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core import checks
+from django.core.checks import CheckMessage, register
+
+from ..errors import ConfigurationError
+from .installation import read_settings
+
+
+@register("xr2_web")
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Report every problem of ``settings.XR2``."""
+    try:
+        read_settings()
+    except ConfigurationError as exc:
+        return [checks.Error(problem, id="xr2_web.E001") for problem in exc.problems]
+    return []
+
+
+@register("xr2_web", deploy=True)
+def check_deployment(**_: Any) -> list[CheckMessage]:
+    """Report what is fine while developing and not in production."""
+    try:
+        chosen = read_settings()
+    except ConfigurationError:
+        return []
+    found: list[CheckMessage] = []
+    if chosen.enabled and chosen.api_key is None:
+        found.append(checks.Error("No API key: nothing is tracked.", hint='Set XR2["API_KEY"].', id="xr2_web.E002"))
+    if chosen.consent is None and chosen.carry != "none":
+        found.append(
+            checks.Warning(
+                "Visitors are recognised without being asked.",
+                hint='Set XR2["CONSENT"] to a function of the request that says whether this visitor agreed.',
+                id="xr2_web.W001",
+            )
+        )
+    return found

@@ -1,0 +1,114 @@
+"""A Django request as the core sees it.
+
+The user is found without a query where possible, and without marking the session as accessed: that would add
+``Vary: Cookie`` to a page that does not vary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject, empty
+
+from ..identity import WAITING
+from ..wrapping import is_behind
+
+_UNKNOWN = object()
+
+
+class Incoming:
+    """Shows an ``HttpRequest``."""
+
+    __slots__ = ("native",)
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.native = request
+
+    @property
+    def method(self) -> str:
+        return self.native.method or ""
+
+    @property
+    def path(self) -> str:
+        return self.native.path_info
+
+    @property
+    def route_names(self) -> tuple[str, ...]:
+        match = self.native.resolver_match
+        return (match.view_name,) if match is not None and match.view_name else ()
+
+    @property
+    def route_parameters(self) -> dict[str, Any]:
+        match = self.native.resolver_match
+        return {} if match is None else dict(match.kwargs)
+
+    def header(self, name: str) -> str | None:
+        return self.native.headers.get(name)
+
+    def cookie(self, name: str) -> str | None:
+        return self.native.COOKIES.get(name)
+
+    def session(self, name: str) -> str | None:
+        session = getattr(self.native, "session", None)
+        found = None if session is None else session.get(name)
+        return found if isinstance(found, str) else None
+
+    def user(self) -> Any:
+        """Return the primary key of the user, from what is loaded already where anything is."""
+        found = self._loaded_user()
+        if found is not _UNKNOWN:
+            return found
+        session: Any = getattr(self.native, "session", None)
+        if session is None or session.session_key is None:
+            return None
+        if not hasattr(session, "_session_cache") and _is_on_a_loop():
+            return WAITING
+        accessed = session.accessed
+        found = session.get(SESSION_KEY)
+        session.accessed = accessed
+        return found
+
+    async def auser(self) -> Any:
+        found = self._loaded_user()
+        if found is not _UNKNOWN:
+            return found
+        session: Any = getattr(self.native, "session", None)
+        if session is None:
+            return None
+        accessed = session.accessed
+        found = await session.aget(SESSION_KEY)
+        session.accessed = accessed
+        return found
+
+    def serves(self, function: object) -> bool:
+        match = self.native.resolver_match
+        return match is not None and is_behind(function, match.func, self.method)
+
+    def is_response(self, result: object) -> bool:
+        return isinstance(result, HttpResponseBase)
+
+    def _loaded_user(self) -> Any:
+        """Return the key of a user object that is there already; login() and logout() put one there."""
+        attributes = vars(self.native)
+        user = attributes.get("user")
+        if isinstance(user, LazyObject):
+            wrapped = user.__dict__["_wrapped"]
+            user = attributes.get("_acached_user") if wrapped is empty else wrapped
+            return _UNKNOWN if user is None else _key(user)
+        return _key(user)
+
+
+def _key(user: Any) -> Any:
+    return user.pk if user is not None and user.is_authenticated else None
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""The one runtime of a Django project: its settings, its signing keys, its transactions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+
+from .. import settings
+from ..errors import ConfigurationError
+from ..exchange import Exchange
+from ..runtime import Runtime, started
+from ..settings import Settings
+
+_installed: Exchange | None = None
+_lock = threading.Lock()
+
+
+def read_settings() -> Settings:
+    """Read ``settings.XR2`` and the environment. Raises ``ConfigurationError`` with every problem."""
+    given = getattr(django_settings, "XR2", {})
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(["XR2 must be a dict of settings"])
+    return settings.load(settings.framework(given, 'XR2["{upper}"]'), settings.environment())
+
+
+def installation() -> Exchange:
+    """Return the project's exchange: the same for all handlers until the settings change, as tests do."""
+    global _installed
+    try:
+        chosen = read_settings()
+    except ConfigurationError as exc:
+        raise ImproperlyConfigured(str(exc)) from exc
+    with _lock:
+        if _installed is None or _installed.runtime.settings != chosen:
+            _installed = Exchange(Runtime(chosen, keys=_keys, defer=at_commit))
+            started(_installed.runtime)
+        return _installed
+
+
+def at_commit(callback: Callable[[], None]) -> bool:
+    """Run a callback when every transaction that is open now has committed; False where none is open.
+
+    In async code only the flag may be read: there ``on_commit`` itself would be an error.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            transaction.on_commit(partial(_committed, callback), using=connection.alias, robust=True)
+            return True
+    return False
+
+
+def _committed(callback: Callable[[], None]) -> None:
+    if not at_commit(callback):
+        callback()
+
+
+def _keys() -> list[str]:
+    return [django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS]

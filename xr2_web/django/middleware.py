@@ -1,0 +1,126 @@
+"""The middleware: one class, sync and async, with no thread hop in either mode."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase, StreamingHttpResponse
+
+from ..bodies import AsyncBody, Body
+from ..exchange import Exchange, cache_control, vary
+from ..identity import asettle, settle
+from ..scope import Scope, bind, unbind
+from .incoming import Incoming
+from .installation import installation
+
+_MARK = "_xr2_web_scope"
+
+
+class Xr2Middleware:
+    """Binds a scope for each request and carries its traces on; settings are in ``settings.XR2``.
+
+    Raises ``ImproperlyConfigured`` at start for settings that cannot work. Place it below SessionMiddleware and
+    AuthenticationMiddleware.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self.exchange = installation()
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if self.is_async:
+            return self._acall(request)
+        if hasattr(request, _MARK):
+            response: HttpResponseBase = self.get_response(request)
+            return response
+        scope = self._open(request)
+        token = bind(scope)
+        try:
+            response = self.get_response(request)
+            if not self.exchange.is_idle(scope):
+                steps = self.exchange.depart(scope, response.status_code, lambda: response.headers)
+                _carry(self.exchange, settle(steps), request, response)
+        finally:
+            unbind(token)
+        return _closed(self.exchange, scope, response)
+
+    async def _acall(self, request: HttpRequest) -> HttpResponseBase:
+        if hasattr(request, _MARK):
+            response: HttpResponseBase = await self.get_response(request)
+            return response
+        scope = self._open(request)
+        token = bind(scope)
+        try:
+            response = await self.get_response(request)
+            if not self.exchange.is_idle(scope):
+                steps = self.exchange.depart(scope, response.status_code, lambda: response.headers)
+                _carry(self.exchange, await asettle(steps), request, response)
+        finally:
+            unbind(token)
+        return _closed(self.exchange, scope, response)
+
+    def _open(self, request: HttpRequest) -> Scope:
+        scope = self.exchange.open_scope(Incoming(request))
+        setattr(request, _MARK, scope)
+        return scope
+
+
+def _closed(exchange: Exchange, scope: Scope, response: HttpResponseBase) -> HttpResponseBase:
+    """Return the response; the scope of a streamed one ends with its body."""
+    scope.status = response.status_code
+    scope.is_sealed = True
+    if isinstance(response, StreamingHttpResponse) and not hasattr(response, "file_to_stream"):
+        _watch(exchange, scope, response)
+    elif scope.is_touched:
+        exchange.finish(scope, is_complete=True)
+    return response
+
+
+def _watch(exchange: Exchange, scope: Scope, response: StreamingHttpResponse) -> None:
+    def finish(is_complete: bool) -> None:
+        exchange.finish(scope, is_complete=is_complete)
+
+    content: Any = response.streaming_content
+    if response.is_async:
+        response.streaming_content = AsyncBody(aiter(content), scope, finish)
+    else:
+        response.streaming_content = Body(content, scope, finish)
+
+
+def _carry(exchange: Exchange, token: str | None, request: HttpRequest, response: HttpResponseBase) -> None:
+    if token is None:
+        return
+    carrier = "Cookie"
+    if exchange.mode == "session":
+        if not hasattr(request, "session"):
+            exchange.runtime.tell_once("session", _NO_SESSION)
+            return
+        request.session[exchange.name] = token
+    elif exchange.mode == "header":
+        carrier = exchange.name
+        response.headers[carrier] = token
+    else:
+        response.set_cookie(
+            exchange.name,
+            token,
+            max_age=exchange.max_age,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure(),
+        )
+    response.headers["Vary"] = vary(response.headers.get("Vary"), carrier)
+    response.headers["Cache-Control"] = cache_control(response.headers.get("Cache-Control"))
+
+
+_NO_SESSION = (
+    "xr2_web.session_missing: CARRY is 'session' but the request has none; place Xr2Middleware below SessionMiddleware"
+)
