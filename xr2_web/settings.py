@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
@@ -108,12 +108,12 @@ class Source:
 
 def keywords(given: Mapping[str, object]) -> Source:
     """Take settings given as keyword arguments."""
-    return Source(given, "{0}")
+    return Source(given, "{0}=")
 
 
 def framework(given: Mapping[str, object], name_format: str) -> Source:
     """Take a framework's settings under upper-case names, shown as ``name_format`` says (``{upper}``)."""
-    return Source({name.lower(): value for name, value in given.items()}, name_format)
+    return Source({str(name).lower(): value for name, value in given.items()}, name_format)
 
 
 def environment(environ: Mapping[str, str] = os.environ) -> Source:
@@ -167,7 +167,7 @@ def read_base_url(value: object) -> str:
         raise ValueError("must begin with https:// or http://")
     if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password")
-    if not has_host or parts.query or parts.fragment:
+    if not has_host or "?" in value or "#" in value:
         raise ValueError("must be a scheme, a host and at most a port and a path")
     return value.rstrip("/")
 
@@ -255,7 +255,7 @@ def _function(value: object) -> Callable[..., Any] | None:
     module, _, name = value.rpartition(".")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as exc:
+    except (ImportError, AttributeError, TypeError) as exc:  # TypeError: a relative path
         raise ValueError(f"names {value}, which cannot be imported: {exc}") from exc
     if not callable(found):
         raise ValueError(f"names {value}, which is not callable")
@@ -289,7 +289,16 @@ def _events(value: object) -> Mapping[str, Mapping[str, Any]]:
         value = _decoded(value)
     if not isinstance(value, Mapping):
         raise ValueError('must map routes to events, such as {"shop:checkout": "purchase_completed"}')
-    return {_rule_name(rule): _options(rule, options) for rule, options in value.items()}
+    read: dict[str, Mapping[str, Any]] = {}
+    problems: list[str] = []
+    for rule, options in value.items():
+        try:
+            read[_rule_name(rule)] = _options(options)
+        except ValueError as exc:
+            problems.append(f"[{rule!r}] {exc}")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return read
 
 
 def _decoded(value: str) -> object:
@@ -303,20 +312,28 @@ def _decoded(value: str) -> object:
 
 def _rule_name(rule: object) -> str:
     if not isinstance(rule, str) or not rule:
-        raise ValueError("has a rule that is not the name of a route")
+        raise ValueError("is not the name of a route")
     return rule
 
 
-def _options(rule: str, options: object) -> Mapping[str, Any]:
+def _options(options: object) -> Mapping[str, Any]:
     chosen = {"event": options} if isinstance(options, str) else options
     if not isinstance(chosen, Mapping) or "event" not in chosen:
-        raise ValueError(f"[{rule!r}] must be an event name or options with an 'event'")
+        raise ValueError("must be an event name or options with an 'event'")
     if strange := sorted(set(map(str, chosen)) - EVENT_OPTIONS):
-        raise ValueError(f"[{rule!r}] has unknown options: {', '.join(strange)}")
+        raise ValueError(f"has unknown options: {', '.join(strange)}")
     if chosen.get("after") not in (None, "response"):
-        raise ValueError(f"[{rule!r}] may say after='response' only")
+        raise ValueError("may say after='response' only")
+    if not (chosen.get("when") is None or callable(chosen["when"])):
+        raise ValueError("has a 'when' that is no function")
+    if not _are_names(chosen.get("methods", ())):
+        raise ValueError("has 'methods' that are not names such as GET")
     values.event_name(chosen["event"])
     return dict(chosen)
+
+
+def _are_names(value: object) -> bool:
+    return value is None or (isinstance(value, Collection) and all(isinstance(each, str) for each in value))
 
 
 _READERS: Mapping[str, Callable[[object], Any]] = {

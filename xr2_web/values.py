@@ -24,6 +24,7 @@ EVENT_BYTES = 64 * 1024
 
 _DEPTH = 32
 _INTEGER_LIMIT = 2**63
+_LARGEST_ID = 10**USER_ID_LENGTH
 
 
 def text(value: object, path: str, *, limit: int) -> str:
@@ -44,7 +45,8 @@ def event_name(value: object) -> str:
 
 def user_id(value: object) -> str:
     """Return a user id as text; whole numbers and UUIDs, the usual primary keys, are taken as they print."""
-    if isinstance(value, (int, UUID)) and not isinstance(value, bool):
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID
+    if is_number or isinstance(value, UUID):
         value = str(value)
     return text(value, "user_id", limit=USER_ID_LENGTH)
 
@@ -53,11 +55,14 @@ def number(value: object, path: str) -> float | int | Decimal:
     """Return ``value`` if it is a finite number; numbers in text are refused."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise InvalidValue(f"must be a number, not {type(value).__name__}", path=path)
-    if not math.isfinite(value):
+    if isinstance(value, int):
+        if abs(value) >= _INTEGER_LIMIT:
+            raise InvalidValue("is beyond 64 bits", path=path)
+        return int(value)
+    if (isinstance(value, Decimal) and value.is_snan()) or not math.isfinite(value):
         raise InvalidValue(f"{value} is not a number that JSON can hold", path=path)
-    if isinstance(value, int) and abs(value) >= _INTEGER_LIMIT:
-        raise InvalidValue("is beyond 64 bits", path=path)
-    return value
+    # The exact type: the serialiser knows no subclass, such as NumPy's float64.
+    return float(value) if isinstance(value, float) else Decimal(value)
 
 
 def mapping(value: object, path: str) -> dict[str, object]:
@@ -94,8 +99,14 @@ def _plain_mapping(value: Mapping[object, object], path: str, depth: int) -> dic
     for key, item in value.items():
         if not isinstance(key, str):
             raise InvalidValue(f"has a key that is not text but {type(key).__name__}", path=path)
-        plain[_storable(key, path)] = _plain(item, f"{path}.{key}", depth - 1)
+        name = _storable(str.__str__(key), path)
+        plain[name] = _plain(item, path + _step(name), depth - 1)
     return plain
+
+
+def _step(name: str) -> str:
+    # A path ends up in logs, so a key that came from outside must not bring lines or pages of its own.
+    return f".{name}" if name.isidentifier() and len(name) <= 64 else f"[{name[:64]!r}]"
 
 
 def _storable(value: str, path: str) -> str:
