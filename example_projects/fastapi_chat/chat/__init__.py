@@ -1,0 +1,1 @@
+"""A tea adviser to chat with, in FastAPI."""
