@@ -245,7 +245,7 @@ class TestBaseUrl:
             ("https://xr2.uk\r\nX-Evil: 1", "must be an address"),
             ("https://xr2.uk/a b", "must be an address"),
             ("https://xr2.uk/\0", "must be an address"),
-            ("https://хр2.uk", "must be an address"),
+            ("https://ключ.uk", "must be an address"),
             (None, "must be an address"),
             (b"https://xr2.uk", "must be an address"),
         ],

@@ -23,7 +23,7 @@ class Colour(enum.Enum):
     RED = "red"
 
 
-class Plan(str, enum.Enum):
+class Plan(enum.StrEnum):
     PRO = "pro"
 
 

@@ -82,9 +82,9 @@ def converse(request: wire.Request[T], patience: Patience, chance: Chance) -> Co
         answer = yield Send(request, min(chance.monotonic() + patience.timeout, end))
         assert answer is not None
         judgement = wire.judge(request, answer, now=chance.wall())
-        if judgement.verdict not in WORTH_A_RETRY or attempt == patience.retries:
+        if judgement.verdict not in WORTH_A_RETRY or attempt >= patience.retries:
             return judgement
-        pause = _pause(judgement.response, attempt, patience, chance)
+        pause = _pause(judgement, attempt, patience, chance)
         if chance.monotonic() + pause >= end:
             return judgement
         yield Wait(pause)
@@ -116,7 +116,10 @@ def _note(judgement: wire.Judgement[T], now: float, breaker: pacing.Breaker, pau
         breaker.failed(now)
 
 
-def _pause(response: Response[Any], attempt: int, patience: Patience, chance: Chance) -> float:
+def _pause(judgement: wire.Judgement[Any], attempt: int, patience: Patience, chance: Chance) -> float:
+    said = judgement.response.retry_after
+    if said is None and judgement.verdict is wire.Verdict.QUOTA_USED_UP:
+        return QUOTA_PAUSE
     jitter = chance.random()
     jittered = pacing.backoff(attempt, base=patience.backoff_factor, cap=LONGEST_BACKOFF, jitter=jitter)
-    return max(jittered, response.retry_after or 0.0)
+    return max(jittered, said or 0.0)

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import RLock
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
+
+_making = RLock()
+
+
+def _renew_lock() -> None:
+    global _making
+    _making = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread of the parent may have held it at the fork.
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class once(Generic[T]):
@@ -14,7 +27,6 @@ class once(Generic[T]):
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make
-        self._lock = RLock()
         self.__doc__ = make.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -27,7 +39,7 @@ class once(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> once[T] | T:
         if instance is None:
             return self
-        with self._lock:
+        with _making:
             made = instance.__dict__
             if self._name not in made:
                 made[self._name] = self._make(instance)

@@ -26,6 +26,7 @@ USER_AGENT = f"xr2-web/{__version__}"
 
 ANSWER_BYTES = 1024 * 1024
 EVENT_ANSWER_BYTES = 64 * 1024
+_WORDS_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ def _read_event(body: bytes) -> EventResponse:
 
 
 def _read_prompt(body: bytes) -> Prompt:
-    payload = decode(body)
+    payload = _msgspec().json.decode(body, type=dict)
     payload = {key: value for key, value in payload.items() if value is not None}
     payload.pop("is_fallback", None)
     payload["prompt_model_config"] = payload.pop("model_config", {})
@@ -251,9 +252,8 @@ def _is_hidden_refusal(detail: object) -> bool:
 def _when_to_return(answer: Answer, detail: object, now: float) -> tuple[float | None, str | None]:
     said = detail if isinstance(detail, dict) else {}
     reset_time = said.get("reset_time")
-    if "retry_after" in said:
-        seconds = pacing.seconds_until(str(said["retry_after"]), now=now)
-    else:
+    seconds = pacing.seconds_until(str(said.get("retry_after", "")), now=now)
+    if seconds is None:
         seconds = pacing.seconds_until(answer.headers.get("retry-after", ""), now=now)
     reset = pacing.timestamp(reset_time)
     if seconds is None and reset is not None:
@@ -273,15 +273,20 @@ def _message(answer: Answer, detail: object, verdict: Verdict) -> str:
 
 
 def _words(detail: object) -> str | None:
-    if isinstance(detail, dict):
-        return str(detail.get("message", detail))
+    if detail is None:
+        return None
     if isinstance(detail, list):
-        return "; ".join(map(_validation_words, detail))
-    return None if detail is None else str(detail)
+        said = "; ".join(map(_validation_words, detail))
+    else:
+        message = detail.get("message") if isinstance(detail, dict) else None
+        said = str(detail if message is None else message)
+    # It may come from anybody, and goes to logs: one line, and not a page.
+    return "".join(each if each.isprintable() else " " for each in said[:_WORDS_LENGTH])
 
 
 def _validation_words(problem: object) -> str:
     if not isinstance(problem, dict):
         return str(problem)
-    place = ".".join(map(str, problem.get("loc", ())))
+    place = problem.get("loc")
+    place = ".".join(map(str, place)) if isinstance(place, list) else str(place)
     return f"{place}: {problem.get('msg', 'is not valid')}"
