@@ -61,7 +61,7 @@ def scope(
     ``runtime`` is the process default if not given.
     """
     chosen = runtime or default()
-    opened = Scope(chosen, None)
+    opened = Scope.by_hand(chosen)
     if trace_id is not None:
         opened.add(Trace("", trace_id, 0, int(chosen.chance.wall())))
     opened.session_id = session_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from .identity import Steps, has_consent, settle
 from .outbox import Entry
@@ -21,23 +22,22 @@ CARRY_NAMES = {"cookie": "xr2_carry", "session": "xr2_carry", "header": "X-Xr2-C
 
 
 class Exchange:
-    """The start and the end of the requests of one installation."""
+    """The start and the end of the requests of one installation.
 
-    def __init__(self, runtime: Runtime) -> None:
+    A request whose scope is not touched, in an installation without route rules, needs neither ``depart`` nor
+    ``finish``: adapters then only note the status and that it ended.
+    """
+
+    def __init__(self, runtime: Runtime, show: Callable[[Any], Incoming]) -> None:
+        """Serve an installation; ``show`` makes the neutral view of the framework's request."""
         self.runtime = runtime
+        self.open_scope = Scope.kind_for(runtime, show, self._load)
+        """Takes the framework's request and returns its scope; what the visitor carries is read on first use."""
         self.mode = runtime.settings.carry
         self.name = runtime.settings.carry_name or CARRY_NAMES[self.mode]
         self.max_age = runtime.settings.carry_max_age
         self._routes = Routes(runtime.settings.events)
-        self._has_routes = bool(self._routes) and runtime.settings.is_active
-
-    def open_scope(self, incoming: Incoming) -> Scope:
-        """Return the scope of a request; what the visitor carries is read on first use."""
-        return Scope(self.runtime, incoming, self._load)
-
-    def is_idle(self, scope: Scope) -> bool:
-        """Say whether a request may end without ``depart`` and ``finish``: nothing was fetched or tracked."""
-        return not (scope.is_touched or self._has_routes)
+        self.has_routes = bool(self._routes) and runtime.settings.is_active
 
     def depart(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[str | None]:
         """Make the events that waited for the status, and return the token that the visitor must carry on.
@@ -51,7 +51,6 @@ class Exchange:
             token = yield from self._token(scope, status)
         except Exception:
             logger.exception("xr2_web.depart_failed")
-        scope.is_sealed = True
         return token
 
     def finish(self, scope: Scope, *, is_complete: bool) -> None:
@@ -59,7 +58,7 @@ class Exchange:
 
         An event that still waits for the user id goes without it.
         """
-        scope.status = scope.status or 0
+        scope.status, scope.is_ended = scope.status or 0, True
         for draft in scope.take_waiting():
             settle(record(self.runtime, scope, draft))
         entries: list[Entry] = scope.take_on_end()
@@ -73,7 +72,7 @@ class Exchange:
         for draft in scope.take_waiting():
             yield from record(self.runtime, scope, draft)
         waiting: list[Outstanding] = scope.take_on_status()
-        if self._has_routes:
+        if self.has_routes:
             waiting += self._routes.find(self.runtime, scope, status, headers())
         for outstanding in waiting:
             yield from decide(self.runtime, scope, outstanding)

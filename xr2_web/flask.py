@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from flask import Flask, Response, g, request, session
@@ -13,7 +14,7 @@ from .bodies import Body
 from .exchange import Exchange, cache_control, vary
 from .identity import settle
 from .runtime import Runtime, started
-from .scope import Scope, bind, unbind
+from .scope import bind, bound, unbind
 from .settings import SettingsKeywords
 from .wrapping import is_behind
 
@@ -59,37 +60,38 @@ class _Installed:
     def __init__(self, app: Flask, runtime: Runtime) -> None:
         self.runtime = runtime
         self._app = app
-        self._exchange = Exchange(runtime)
+        self._exchange = Exchange(runtime, partial(_Incoming, app))
         self._wsgi_app: WSGIApplication = app.wsgi_app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if KEY in environ:
             return self._wsgi_app(environ, start_response)
-        scope = environ[KEY] = self._exchange.open_scope(_Incoming(environ, self._app))
+        scope = environ[KEY] = self._exchange.open_scope(environ)
         token = bind(scope)
         try:
             body = self._wsgi_app(environ, start_response)
         finally:
             unbind(token)
-        if not environ.get(_STREAMED):
+        if _STREAMED not in environ:
+            scope.is_ended = True
             return body
         return Body(body, scope, lambda is_complete: self._exchange.finish(scope, is_complete=is_complete))
 
     def depart(self, response: Response) -> Response:
         """See the response while its headers can still be set."""
-        scope: Scope | None = request.environ.get(KEY)
-        if scope is None or scope.incoming is None or scope.incoming.app is not self._app:  # type: ignore[attr-defined]
+        scope = bound()
+        if scope is None or scope.runtime is not self.runtime:
             return response
         is_streamed = response.is_streamed and not response.direct_passthrough
-        request.environ[_STREAMED] = is_streamed
+        if is_streamed:
+            scope.native[_STREAMED] = True
         scope.status = response.status_code
-        if not self._exchange.is_idle(scope):
+        if scope.is_touched or self._exchange.has_routes:
             token = settle(self._exchange.depart(scope, response.status_code, lambda: dict(response.headers)))
             if token is not None:
                 self._carry(token, response)
             if not is_streamed:
                 self._exchange.finish(scope, is_complete=True)
-        scope.is_sealed = True
         return response
 
     def _carry(self, token: str, response: Response) -> None:
@@ -124,9 +126,9 @@ class _Incoming:
 
     __slots__ = ("_environ", "app")
 
-    def __init__(self, environ: WSGIEnvironment, app: Flask) -> None:
-        self._environ = environ
+    def __init__(self, app: Flask, environ: WSGIEnvironment) -> None:
         self.app = app
+        self._environ = environ
 
     @property
     def method(self) -> str:

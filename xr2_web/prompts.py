@@ -123,7 +123,7 @@ def _steps(call: _Call) -> _Steps:
 def _bind(call: _Call, scope: Scope, prompt: Prompt) -> None:
     trace = new_trace(prompt, call.runtime.chance.wall())
     if trace is not None:
-        if scope.is_sealed:
+        if scope.status is not None:
             call.runtime.tell_once(
                 ("sealed", call.slug),
                 "xr2_web.prompt_not_carried: %r was fetched after the response began; its trace serves this "

@@ -75,17 +75,20 @@ class Scope:
     """The traces, the session and the user of one visitor's request, and the events that wait for its outcome.
 
     Attributes are defaults on the class until they are first set: a request that neither fetches nor tracks
-    allocates nothing but the object.
+    allocates nothing but the object. What all requests of an installation share stands on a class of its own.
     """
+
+    runtime: Any
+    """The installation that this scope belongs to."""
 
     is_touched = False
     """Whether anything of this scope was used; if not, its request ends without any work."""
     is_changed = False
     """Whether the visitor's next requests must learn something from this one."""
-    is_sealed = False
-    """Whether the headers have left: what is fetched from here on is not carried."""
     status: int | None = None
-    """The status of the response, once it is known."""
+    """The status of the response, once it is known: what is fetched from then on is not carried."""
+    is_ended = False
+    """Whether the response has left; what waits for its end from here on waits for nothing."""
     consent: bool | None = None
     session_id: str | None = None
     owner: str | None = None
@@ -95,7 +98,10 @@ class Scope:
     has_lost_traces = False
     """Whether traces of another user were dropped."""
 
-    _loader: Callable[[Scope], None] | None = None
+    _show: Callable[[Any], Incoming] | None = None
+    _load_carried: Callable[[Scope], None] | None = None
+    _incoming: Incoming | None = None
+    _is_loaded = False
     _traces: list[Trace] | None = None
     _carried = 0
     _prompts: dict[PromptKey, Prompt] | None = None
@@ -103,20 +109,42 @@ class Scope:
     _on_status: list[Any] | None = None
     _on_end: list[Any] | None = None
 
-    def __init__(self, runtime: Any, incoming: Incoming | None, loader: Callable[[Scope], None] | None = None) -> None:
-        self.runtime = runtime
-        self.incoming = incoming
-        if loader is not None:
-            self._loader = loader
+    def __init__(self, native: Any = None) -> None:
+        self.native = native
+
+    @classmethod
+    def kind_for(
+        cls, runtime: Any, show: Callable[[Any], Incoming], load_carried: Callable[[Scope], None]
+    ) -> type[Scope]:
+        """Return the class of an installation's scopes: they are made of the framework's request alone.
+
+        ``show`` makes the neutral view of it, and ``load_carried`` reads what the visitor carries, both on first
+        use.
+        """
+        return type(cls.__name__, (cls,), {"runtime": runtime, "_show": show, "_load_carried": load_carried})
+
+    @classmethod
+    def by_hand(cls, runtime: Any) -> Scope:
+        """Return a scope without a request."""
+        opened = cls()
+        opened.runtime = runtime
+        return opened
+
+    @property
+    def incoming(self) -> Incoming | None:
+        """The request, or None for a scope bound by hand."""
+        if self._incoming is None and self._show is not None:
+            self._incoming = type(self)._show(self.native)  # type: ignore[misc]
+        return self._incoming
 
     def touch(self) -> None:
         """Load what the visitor carries, on the first use."""
         self.is_touched = True
-        if self._loader is not None:
+        if not self._is_loaded:
             with _lock:
-                if self._loader is not None:
-                    self._loader(self)
-                    self._loader = None
+                if not self._is_loaded and self._load_carried is not None:
+                    type(self)._load_carried(self)  # type: ignore[misc]
+                self._is_loaded = True
 
     def load(self, traces: list[Trace], session_id: str | None, owner: str | None) -> None:
         """Take what the visitor carries."""

@@ -36,95 +36,79 @@ class Xr2Middleware:
     def __init__(self, app: ASGIApp, **keywords: Unpack[SettingsKeywords]) -> None:
         self.app = app
         self.runtime = Runtime(settings.load(settings.keywords(keywords), settings.environment()))
-        self.exchange = Exchange(self.runtime)
+        self.exchange = Exchange(self.runtime, _Incoming)
         started(self.runtime)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "lifespan":
-            await self.app(scope, receive, lifespan.closing(self.runtime, send))
-        elif KEY in scope or kind not in ("http", "websocket"):
+        if KEY in scope or kind not in ("http", "websocket"):
+            if kind == "lifespan":
+                send = lifespan.closing(self.runtime, send)
             await self.app(scope, receive, send)
-        else:
-            await self._serve(scope, receive, send)
+            return
+        bound = scope[KEY] = self.exchange.open_scope(scope)
+        is_complete = False
 
-    async def _serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        bound = scope[KEY] = self.exchange.open_scope(_Incoming(scope))
-        departure = _Departure(self.exchange, bound, scope, send)
+        # Not a coroutine function: a message that needs nothing costs no coroutine.
+        def forward(message: Message) -> Awaitable[None]:
+            nonlocal is_complete
+            kind = message["type"]
+            if kind == "http.response.start":
+                if bound.is_touched or self.exchange.has_routes:
+                    return _depart(self.exchange, bound, message, send)
+                bound.status = message["status"]
+            elif kind == "http.response.body":
+                is_complete = not message.get("more_body", False)
+            elif kind == "http.response.pathsend":
+                is_complete = True
+            elif kind == "websocket.accept":
+                bound.status = 101
+            return send(message)
+
         token = bind(bound)
         try:
-            await self.app(scope, receive, departure.send)
+            await self.app(scope, receive, forward)
         except BaseException:
-            departure.is_complete = False
+            is_complete = False
             raise
         finally:
             unbind(token)
+            bound.is_ended = True
             if bound.is_touched:
-                self.exchange.finish(bound, is_complete=departure.is_complete)
+                self.exchange.finish(bound, is_complete=is_complete)
 
 
-class _Departure:
-    """The way of one response to the client."""
+async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send) -> None:
+    headers = MutableHeaders(scope=message)
+    token = await asettle(exchange.depart(bound, message["status"], lambda: headers))
+    if token is not None:
+        _carry(exchange, token, bound.native, headers)
+    await send(message)
 
-    __slots__ = ("_bound", "_exchange", "_scope", "_send", "is_complete")
 
-    def __init__(self, exchange: Exchange, bound: Scope, scope: AsgiScope, send: Send) -> None:
-        self._exchange = exchange
-        self._bound = bound
-        self._scope = scope
-        self._send = send
-        self.is_complete = False
+def _carry(exchange: Exchange, token: str, scope: AsgiScope, headers: MutableHeaders) -> None:
+    carrier = "Cookie"
+    if exchange.mode == "session":
+        if "session" not in scope:
+            exchange.runtime.tell_once("session", _NO_SESSION)
+            return
+        # A fresh dict: a change inside one is lost on some session middlewares.
+        scope["session"] = {**scope["session"], exchange.name: token}
+    elif exchange.mode == "header":
+        carrier = exchange.name
+        headers[carrier] = token
+    else:
+        headers.append("Set-Cookie", _cookie(exchange, token, is_secure=scope.get("scheme") in ("https", "wss")))
+    headers["Vary"] = vary(headers.get("Vary"), carrier)
+    headers["Cache-Control"] = cache_control(headers.get("Cache-Control"))
 
-    def send(self, message: Message) -> Awaitable[None]:
-        # Not a coroutine function: a message that needs nothing costs no coroutine.
-        kind = message["type"]
-        if kind == "http.response.start":
-            if self._exchange.is_idle(self._bound):
-                self._bound.status = message["status"]
-                self._bound.is_sealed = True
-                return self._send(message)
-            return self._start(message)
-        if kind == "http.response.body":
-            return self._send(message) if message.get("more_body", False) else self._end(message)
-        if kind == "websocket.accept":
-            self._bound.is_sealed = True
-        return self._end(message) if kind == "http.response.pathsend" else self._send(message)
 
-    async def _start(self, message: Message) -> None:
-        headers = MutableHeaders(scope=message)
-        token = await asettle(self._exchange.depart(self._bound, message["status"], lambda: headers))
-        if token is not None:
-            self._carry(token, headers)
-        await self._send(message)
-
-    async def _end(self, message: Message) -> None:
-        await self._send(message)
-        self.is_complete = True
-
-    def _carry(self, token: str, headers: MutableHeaders) -> None:
-        exchange = self._exchange
-        carrier = "Cookie"
-        if exchange.mode == "session":
-            if "session" not in self._scope:
-                exchange.runtime.tell_once("session", _NO_SESSION)
-                return
-            # A fresh dict: a change inside one is lost on some session middlewares.
-            self._scope["session"] = {**self._scope["session"], exchange.name: token}
-        elif exchange.mode == "header":
-            carrier = exchange.name
-            headers[carrier] = token
-        else:
-            headers.append("Set-Cookie", self._cookie(token))
-        headers["Vary"] = vary(headers.get("Vary"), carrier)
-        headers["Cache-Control"] = cache_control(headers.get("Cache-Control"))
-
-    def _cookie(self, token: str) -> str:
-        cookie = SimpleCookie({self._exchange.name: token})
-        morsel = cookie[self._exchange.name]
-        morsel["path"], morsel["max-age"], morsel["samesite"] = "/", str(self._exchange.max_age), "Lax"
-        morsel["httponly"] = True
-        morsel["secure"] = self._scope.get("scheme") in ("https", "wss")
-        return morsel.OutputString()
+def _cookie(exchange: Exchange, token: str, *, is_secure: bool) -> str:
+    cookie = SimpleCookie({exchange.name: token})
+    morsel = cookie[exchange.name]
+    morsel["path"], morsel["max-age"], morsel["samesite"] = "/", str(exchange.max_age), "Lax"
+    morsel["httponly"], morsel["secure"] = True, is_secure
+    return morsel.OutputString()
 
 
 class _Incoming:

@@ -362,7 +362,7 @@ def decide(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[N
     outcome = yield from prepare(runtime, scope, found.draft)
     if isinstance(outcome, Receipt):
         return
-    if found.at_end and scope is not None:
+    if found.at_end and scope is not None and not scope.is_ended:
         scope.wait_for_end(outcome)
     else:
         runtime.put(outcome)

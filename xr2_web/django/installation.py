@@ -15,6 +15,7 @@ from ..errors import ConfigurationError
 from ..exchange import Exchange
 from ..runtime import Runtime, started
 from ..settings import Settings
+from .incoming import Incoming
 
 _installed: Exchange | None = None
 _lock = threading.Lock()
@@ -37,7 +38,7 @@ def installation() -> Exchange:
         raise ImproperlyConfigured(str(exc)) from exc
     with _lock:
         if _installed is None or _installed.runtime.settings != chosen:
-            _installed = Exchange(Runtime(chosen, keys=_keys, defer=at_commit))
+            _installed = Exchange(Runtime(chosen, keys=_keys, defer=at_commit), Incoming)
             started(_installed.runtime)
         return _installed
 

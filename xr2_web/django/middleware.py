@@ -13,7 +13,6 @@ from ..bodies import AsyncBody, Body
 from ..exchange import Exchange, cache_control, vary
 from ..identity import asettle, settle
 from ..scope import Scope, bind, unbind
-from .incoming import Incoming
 from .installation import installation
 
 _MARK = "_xr2_web_scope"
@@ -39,48 +38,46 @@ class Xr2Middleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self._acall(request)
-        if hasattr(request, _MARK):
+        exchange = self.exchange
+        if _MARK in request.__dict__:
             response: HttpResponseBase = self.get_response(request)
             return response
-        scope = self._open(request)
+        scope = request.__dict__[_MARK] = exchange.open_scope(request)
         token = bind(scope)
         try:
             response = self.get_response(request)
-            if not self.exchange.is_idle(scope):
-                steps = self.exchange.depart(scope, response.status_code, lambda: response.headers)
-                _carry(self.exchange, settle(steps), request, response)
+            if scope.is_touched or exchange.has_routes:
+                steps = exchange.depart(scope, response.status_code, lambda: response.headers)
+                _carry(exchange, settle(steps), request, response)
         finally:
             unbind(token)
-        return _closed(self.exchange, scope, response)
+        return _end(exchange, scope, response)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
-        if hasattr(request, _MARK):
+        exchange = self.exchange
+        if _MARK in request.__dict__:
             response: HttpResponseBase = await self.get_response(request)
             return response
-        scope = self._open(request)
+        scope = request.__dict__[_MARK] = exchange.open_scope(request)
         token = bind(scope)
         try:
             response = await self.get_response(request)
-            if not self.exchange.is_idle(scope):
-                steps = self.exchange.depart(scope, response.status_code, lambda: response.headers)
-                _carry(self.exchange, await asettle(steps), request, response)
+            if scope.is_touched or exchange.has_routes:
+                steps = exchange.depart(scope, response.status_code, lambda: response.headers)
+                _carry(exchange, await asettle(steps), request, response)
         finally:
             unbind(token)
-        return _closed(self.exchange, scope, response)
-
-    def _open(self, request: HttpRequest) -> Scope:
-        scope = self.exchange.open_scope(Incoming(request))
-        setattr(request, _MARK, scope)
-        return scope
+        return _end(exchange, scope, response)
 
 
-def _closed(exchange: Exchange, scope: Scope, response: HttpResponseBase) -> HttpResponseBase:
+def _end(exchange: Exchange, scope: Scope, response: HttpResponseBase) -> HttpResponseBase:
     """Return the response; the scope of a streamed one ends with its body."""
     scope.status = response.status_code
-    scope.is_sealed = True
-    if isinstance(response, StreamingHttpResponse) and not hasattr(response, "file_to_stream"):
-        _watch(exchange, scope, response)
-    elif scope.is_touched:
+    if response.streaming and not hasattr(response, "file_to_stream"):
+        _watch(exchange, scope, response)  # type: ignore[arg-type]
+        return response
+    scope.is_ended = True
+    if scope.is_touched:
         exchange.finish(scope, is_complete=True)
     return response
 
