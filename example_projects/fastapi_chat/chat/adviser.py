@@ -17,6 +17,9 @@ async def fetch_prompt() -> Prompt:
     return await aget_prompt("assistant", fallback=FALLBACK)
 
 
+PromptDep = Annotated[Prompt, Depends(fetch_prompt)]
+
+
 class Adviser:
     """Stand in for a language model: the visitor reads the rendered user prompt itself, word by word.
 
@@ -32,5 +35,8 @@ class Adviser:
             yield word
 
 
-AdviserPrompt = Annotated[Prompt, Depends(fetch_prompt)]
-AnyAdviser = Annotated[Adviser, Depends(Adviser)]
+def get_adviser() -> Adviser:
+    return Adviser()
+
+
+AdviserDep = Annotated[Adviser, Depends(get_adviser)]

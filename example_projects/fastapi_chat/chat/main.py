@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+
 from xr2_web.starlette import Xr2Middleware
 
 from .routes import router
@@ -14,11 +15,9 @@ PACKAGE = Path(__file__).resolve().parent
 
 def create_app() -> FastAPI:
     """Make the application as the environment configures it."""
-    app = FastAPI(title="Leaf & Kettle, the adviser")
-    app.add_middleware(
-        Xr2Middleware,
-        secret_key=os.environ.get("SHOP_SECRET_KEY", "insecure-only-for-development"),
-    )
+    secret_key = os.environ.get("SHOP_SECRET_KEY", "insecure-only-for-development")
+    app = FastAPI(docs_url=None, redoc_url=None)
+    app.add_middleware(Xr2Middleware, secret_key=secret_key)
     app.mount("/static", StaticFiles(directory=PACKAGE / "static"), name="static")
     app.include_router(router)
     return app

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from xr2_web import track_event
 
-from .adviser import AdviserPrompt, AnyAdviser
+from .adviser import AdviserDep, PromptDep
 
 router = APIRouter()
 templates = Jinja2Templates(Path(__file__).resolve().parent / "templates")
@@ -24,15 +24,15 @@ class Like(BaseModel):
 
 
 @router.get("/", response_class=HTMLResponse)
-async def page(request: Request):
+async def page(request: Request) -> HTMLResponse:
     return templates.TemplateResponse(request, "chat.html")
 
 
 @router.post("/chat")
 async def chat(
     message: Annotated[str, Form(min_length=1, max_length=500)],
-    prompt: AdviserPrompt,
-    adviser: AnyAdviser,
+    prompt: PromptDep,
+    adviser: AdviserDep,
 ) -> StreamingResponse:
     words = adviser.answer(prompt.render({"question": message}))
     source = {"X-Prompt-Trace": prompt.trace_id} if prompt.trace_id else {}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat.adviser import Adviser
+from chat.adviser import Adviser, get_adviser
 from chat.main import create_app
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -34,7 +34,7 @@ def environment(local_xr2: LocalXr2, monkeypatch: pytest.MonkeyPatch) -> pytest.
 @pytest.fixture
 def app(environment: pytest.MonkeyPatch) -> FastAPI:
     app = create_app()
-    app.dependency_overrides[Adviser] = lambda: Adviser(pause=0)
+    app.dependency_overrides[get_adviser] = lambda: Adviser(pause=0)
     return app
 
 
