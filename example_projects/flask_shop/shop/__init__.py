@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, g, render_template, session
 from werkzeug.exceptions import NotFound
+
 from xr2_web.flask import Xr2
 
 from . import accounts, database, storefront

@@ -14,6 +14,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
 from xr2_web.starlette import Xr2Middleware
 
 from . import accounts, storefront
