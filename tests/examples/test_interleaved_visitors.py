@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ SHOPS = ["django_shop", "flask_shop", "starlette_shop"]
 
 
 @pytest.fixture
-def local_xr2():
+def local_xr2() -> Iterator[LocalXr2]:
     with LocalXr2(PROJECTS / "prompts") as server:
         yield server
 
