@@ -6,11 +6,8 @@ keyed hash only, and nobody but us can make one.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import wire
 from .models import Trace
@@ -25,8 +22,7 @@ MOST_BYTES = 1500
 """Above this browsers and proxies begin to drop cookies that stand beside others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """What a token holds."""
 
     session_id: str
@@ -68,14 +64,16 @@ class Seal:
 
     def pseudonym(self, personal: str) -> str:
         """Return the keyed hash of something personal: the same for the same key, and no way back."""
-        return hmac.new(self._derived, personal.encode(), hashlib.sha256).hexdigest()[:32]
+        return _keyed_hash(self._derived, personal.encode()).hex()[:32]
 
     @once
     def _derived(self) -> bytes:
-        return hmac.new(self._keys[0], b"xr2_web.pseudonym", hashlib.sha256).digest()
+        return _keyed_hash(self._keys[0], b"xr2_web.pseudonym")
 
     @once
     def _serializer(self) -> URLSafeTimedSerializer:
+        from hashlib import sha256
+
         from itsdangerous import URLSafeTimedSerializer
 
         return URLSafeTimedSerializer(
@@ -83,13 +81,19 @@ class Seal:
             list(reversed(self._keys)),
             salt="xr2_web.carry",
             serializer=_Json,
-            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+            signer_kwargs={"digest_method": sha256, "key_derivation": "hmac"},
         )
 
 
 def derived_key(api_key: str) -> bytes:
     """Return a signing key for where there is no secret but the API key."""
-    return hmac.new(api_key.encode(), b"xr2_web.carry", hashlib.sha256).digest()
+    return _keyed_hash(api_key.encode(), b"xr2_web.carry")
+
+
+def _keyed_hash(key: bytes, message: bytes) -> bytes:
+    import hmac
+
+    return hmac.digest(key, message, "sha256")
 
 
 class _Json:

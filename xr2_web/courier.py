@@ -10,8 +10,7 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import pacing, wire
 from .flow import Chance
@@ -35,8 +34,7 @@ class Transport(Protocol):
         """Return the answer, or why there is none by ``until``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flushed:
+class Flushed(NamedTuple):
     """What ``flush`` saw: events delivered, refused by the server, and left behind."""
 
     delivered: int

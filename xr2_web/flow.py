@@ -6,11 +6,9 @@ the response. Two short drivers run it, one for each colour (see ``client``).
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from . import pacing, wire
 from .models import Response
@@ -33,23 +31,20 @@ WORTH_A_RETRY = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send the request and come back with the answer by ``until``, on the monotonic clock."""
 
     request: wire.Request[Any]
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Wait so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(NamedTuple):
     """How long a call may take: ``timeout`` a try and ``deadline`` in total (seconds), ``retries`` at most."""
 
     timeout: float
@@ -58,13 +53,18 @@ class Patience:
     backoff_factor: float
 
 
-@dataclass(frozen=True, slots=True)
-class Chance:
+def _random() -> float:
+    from random import random
+
+    return random()
+
+
+class Chance(NamedTuple):
     """Where time and luck come from, so that a test can give its own."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    random: Callable[[], float] = random.random
+    random: Callable[[], float] = _random
 
 
 Conversation: TypeAlias = Generator[Send | Wait, "wire.Answer | wire.Failure | None", "wire.Judgement[T]"]

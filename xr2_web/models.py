@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from . import rendering
 from .errors import (
@@ -203,8 +203,7 @@ class Response(Generic[T]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """A prompt that this visitor was shown: what its later events are reported under. Times are epoch seconds."""
 
     slug: str
@@ -213,8 +212,7 @@ class Trace:
     fetched_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of an event. True in a condition when accepted.
 
     ``reason`` is None when accepted, else one of: ``no_trace``, ``other_user``, ``duplicate``, ``invalid``,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from threading import Lock
 
 WINDOW = 60.0
@@ -37,6 +36,8 @@ def seconds_until(text: str, *, now: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
+        from email.utils import parsedate_to_datetime
+
         try:
             moment = parsedate_to_datetime(text)
             # "-0000" comes back naive and means UTC; left so, it would be read as this machine's own time.

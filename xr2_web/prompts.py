@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final, TypeAlias
+from dataclasses import fields, replace
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from . import wire
 from .errors import InvalidValue, PromptUnavailable
@@ -69,8 +69,7 @@ async def aget_prompt(
         return prompt
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     """One call of ``get_prompt``, and where it is made."""
 
     slug: str

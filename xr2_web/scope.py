@@ -7,7 +7,6 @@ middleware, a mutation of the shared object is not. Binding is undone in ``final
 from __future__ import annotations
 
 import functools
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -282,7 +281,9 @@ def propagate(function: Callable[P, R]) -> Callable[P, R]:
 
 def new_session_id() -> str:
     """Return a random session id of ours."""
-    return secrets.token_urlsafe(12)
+    from secrets import token_urlsafe
+
+    return token_urlsafe(12)
 
 
 def new_trace(prompt: Prompt, now: float | None = None) -> Trace | None:

@@ -10,8 +10,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple, TypedDict
 
 from . import values
 from .errors import ConfigurationError, InvalidValue
@@ -93,8 +92,7 @@ class Settings:
         return "ENABLED is false" if not self.enabled else "API_KEY is not set"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Settings as one place gives them: ``name_format`` shows a field as its user wrote it."""
 
     given: Mapping[str, object]
@@ -156,6 +154,8 @@ def read_key(value: object) -> str | None:
 
 def read_base_url(value: object) -> str:
     """Return the address of the server without its last slash; http or https, and no credentials in it."""
+    from urllib.parse import urlsplit
+
     if not isinstance(value, str) or "\\" in value or any(not 33 <= ord(each) < 127 for each in value):
         raise ValueError("must be an address such as https://xr2.uk")
     try:
@@ -188,6 +188,7 @@ def _unknown_name(source: Source, name: str) -> str:
 
 def _is_loopback(base_url: str) -> bool:
     import ipaddress
+    from urllib.parse import urlsplit
 
     host = urlsplit(base_url).hostname or ""
     try:

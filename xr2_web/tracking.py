@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from . import identity, values, wire
 from .errors import InvalidValue
@@ -37,8 +36,7 @@ NO_TRACE, OTHER_USER, INVALID, DISABLED, PENDING, SKIPPED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What happened, before it is known to whom."""
 
     event: str
@@ -51,8 +49,7 @@ class Draft:
     trace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outstanding:
+class Outstanding(NamedTuple):
     """An event that the response decides: on its status, if ``needs_success``, or on its end."""
 
     draft: Draft
@@ -122,7 +119,7 @@ def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry 
 
 def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry | Receipt]:
     if scope is not None and not identity.has_consent(scope):
-        draft = replace(draft, user_id=None, session_id=None)
+        draft = draft._replace(user_id=None, session_id=None)
     trace_id = draft.trace_id
     if trace_id is None and _choose(runtime, scope, draft) is None:
         _serialise(runtime, draft, "-", None, None)
@@ -188,8 +185,7 @@ def _serialise(runtime: Runtime, draft: Draft, trace_id: str, user_id: Any, sess
     return Entry(trace_id, draft.event, request.body, runtime.chance.wall())
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """When a call or a response is an event, and what it reports."""
 
     event: str

@@ -7,11 +7,11 @@ no sets, and a serialiser that writes null or base64 in their place would corrup
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from uuid import UUID
 
 from .errors import InvalidValue
 
@@ -46,7 +46,7 @@ def event_name(value: object) -> str:
 def user_id(value: object) -> str:
     """Return a user id as text; whole numbers and UUIDs, the usual primary keys, are taken as they print."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_ID
-    if is_number or isinstance(value, UUID):
+    if is_number or _is_uuid(value):
         value = str(value)
     return text(value, "user_id", limit=USER_ID_LENGTH)
 
@@ -83,7 +83,7 @@ def _plain(value: object, path: str, depth: int) -> object:
         return number(value, path)
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
-    if isinstance(value, UUID):
+    if _is_uuid(value):
         return str(value)
     if depth == 0:
         raise InvalidValue("is nested too deeply, or holds itself", path=path)
@@ -102,6 +102,12 @@ def _plain_mapping(value: Mapping[object, object], path: str, depth: int) -> dic
         name = _storable(str.__str__(key), path)
         plain[name] = _plain(item, path + _step(name), depth - 1)
     return plain
+
+
+def _is_uuid(value: object) -> bool:
+    # Where nobody loaded the module there are none: loading it for this alone would cost every start.
+    uuid = sys.modules.get("uuid")
+    return uuid is not None and isinstance(value, uuid.UUID)
 
 
 def _step(name: str) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from . import pacing, values
 from ._version import __version__
@@ -29,8 +28,7 @@ EVENT_ANSWER_BYTES = 64 * 1024
 _WORDS_LENGTH = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[T]):
+class Request(NamedTuple, Generic[T]):
     """One request to xR2, and how to read a good answer to it."""
 
     method: str
@@ -40,8 +38,7 @@ class Request(Generic[T]):
     answer_limit: int = ANSWER_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer; header names in lower case. ``body`` is None where it was larger than allowed."""
 
     status: int
@@ -49,8 +46,7 @@ class Answer:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """No answer: what went wrong, in words without personal or secret data."""
 
     message: str
@@ -76,8 +72,7 @@ class Verdict(enum.Enum):
     """The daily quota of prompt fetches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement(Generic[T]):
+class Judgement(NamedTuple, Generic[T]):
     """A verdict, and the response that a caller gets."""
 
     verdict: Verdict

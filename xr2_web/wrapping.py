@@ -11,15 +11,13 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 HANDLERS = ("get", "head", "options", "trace", "post", "put", "patch", "delete")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One finished call, or one response, as the callables of ``track`` see it."""
 
     args: tuple[Any, ...]

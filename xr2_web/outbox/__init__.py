@@ -6,14 +6,12 @@ An outbox holds at most one event for each key, the trace id and event name unde
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Claim", "Counts", "Entry", "Outbox", "Put"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An accepted event: its key, its serialised body, and when it was made (epoch seconds)."""
 
     trace_id: str
@@ -22,16 +20,14 @@ class Entry:
     made_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """An event that one courier has taken to deliver; ``attempts`` were made before."""
 
     entry: Entry
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """How many events wait or are under way, and how many are dead letters."""
 
     pending: int
