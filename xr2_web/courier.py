@@ -133,8 +133,8 @@ class Courier:
 
     def stop(self, timeout: float) -> int:
         """Deliver what can be delivered in ``timeout`` seconds, stop, and return how many events are left."""
-        self._stop_at = self._chance.monotonic() + timeout
         with self._turn:
+            self._stop_at = self._chance.monotonic() + timeout
             self._turn.notify_all()
         for thread in list(self._threads):
             thread.join(max(0.0, self._stop_at - self._chance.monotonic()))
@@ -177,8 +177,8 @@ class Courier:
     def _rest(self, wait: float | None) -> None:
         with self._turn:
             self._idle += 1
-            # Counted as idle first and looked again then: an event put in between is not overlooked.
-            if wait is not None or self._outbox.next_due() is None:
+            # Counted as idle first and looked again then: an event put in between is not overlooked. Nor is a stop.
+            if self._stop_at is None and (wait is not None or self._outbox.next_due() is None):
                 self._turn.wait(wait)
             self._idle -= 1
             self._is_signalled = False
