@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from . import settings, wire
 from .errors import ConfigurationError, InvalidValue
-from .flow import Chance, Conversation, Patience, Send, converse
+from .flow import Conversation, Patience, Send, converse
 from .models import (
     CheckAPIKeyResponse,
     EventResponse,
@@ -26,6 +26,7 @@ from .models import (
     VariableError,
 )
 from .once import once
+from .pacing import Chance
 
 if TYPE_CHECKING:
     from .transport import Address, AsyncTransport, SyncTransport

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from . import pacing, wire
-from .flow import Chance
 from .models import EventResponse
 from .once import once
 from .outbox import Claim, Outbox
+from .pacing import Chance
 from .settings import TRACE_LIFE
 
 logger = logging.getLogger("xr2_web")

@@ -6,12 +6,12 @@ the response. Two short drivers run it, one for each colour (see ``client``).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from . import pacing, wire
 from .models import Response
+from .pacing import Chance
 
 T = TypeVar("T")
 
@@ -51,20 +51,6 @@ class Patience(NamedTuple):
     deadline: float
     retries: int
     backoff_factor: float
-
-
-def _random() -> float:
-    from random import random
-
-    return random()
-
-
-class Chance(NamedTuple):
-    """Where time and luck come from, so that a test can give its own."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
-    random: Callable[[], float] = _random
 
 
 Conversation: TypeAlias = Generator[Send | Wait, "wire.Answer | wire.Failure | None", "wire.Judgement[T]"]

@@ -1,11 +1,14 @@
-"""When to send again: backoff, Retry-After, the breaker and the request budget. No I/O, no clock of its own."""
+"""When to send again: backoff, Retry-After, the breaker and the request budget. No I/O; clocks come as arguments."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
+from typing import NamedTuple
 
 WINDOW = 60.0
 """Seconds over which xR2 counts requests."""
@@ -54,6 +57,20 @@ def timestamp(text: object) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _random() -> float:
+    from random import random
+
+    return random()
+
+
+class Chance(NamedTuple):
+    """Where time and luck come from, so that a test can give its own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    random: Callable[[], float] = _random
 
 
 class Breaker:

@@ -16,19 +16,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from . import pacing, settings, wire
-from .carry import Seal, derived_key
-from .client import adrive, drive
-from .courier import Courier, Flushed
-from .flow import Chance, Conversation, Patience, guarded
+from . import settings, wire
 from .models import Prompt, Receipt
 from .once import once
-from .outbox import Entry, Outbox, Put
-from .outbox.memory import MemoryOutbox
+from .outbox import Entry, Put
+from .pacing import Chance
 from .settings import Settings, SettingsKeywords
 
 if TYPE_CHECKING:
-    from .transport import Address, AsyncTransport, SyncTransport
+    from .carry import Seal
+    from .courier import Flushed
+    from .process import Process
 
 T = TypeVar("T")
 
@@ -36,8 +34,6 @@ logger = logging.getLogger("xr2_web")
 
 Defer = Callable[[Callable[[], None]], bool]
 """Take a callback to be run at the commit of an open transaction; False where none is open."""
-
-PROMPT_CONNECTIONS = 100
 
 _ACCEPTED = Receipt(accepted=True)
 _REFUSED = {put: Receipt(accepted=False, reason=put.value) for put in Put if put is not Put.ACCEPTED}
@@ -67,7 +63,7 @@ class Runtime:
         self._counter: Counter[str] = Counter()
         self._told: set[object] = set()
         self._lock = threading.Lock()
-        self._parts: _Parts | None = None
+        self._process: Process | None = None
         if not chosen.is_active:
             logger.warning("xr2_web.off: %s; prompts fall back and no event is sent", chosen.why_inactive)
 
@@ -77,6 +73,8 @@ class Runtime:
     @once
     def seal(self) -> Seal:
         """What signs the token that a visitor carries."""
+        from .carry import Seal, derived_key
+
         given = [self.settings.secret_key] if self.settings.secret_key else self._keys()
         keys = [key.encode() if isinstance(key, str) else key for key in given if key]
         keys = keys or [derived_key(self.settings.api_key or "")]
@@ -102,13 +100,11 @@ class Runtime:
 
     def fetch(self, request: wire.Request[T]) -> wire.Judgement[T]:
         """Hold a conversation within the prompt deadline."""
-        parts = self._here()
-        return drive(parts.conversation(request), parts.transport)
+        return self._here().fetch(request)
 
     async def afetch(self, request: wire.Request[T]) -> wire.Judgement[T]:
         """Hold a conversation within the prompt deadline, on the running loop."""
-        parts = self._here()
-        return await adrive(parts.conversation(request), parts.async_transport)
+        return await self._here().afetch(request)
 
     def put(self, entry: Entry) -> Receipt:
         """Accept an event, at the commit where a transaction is open."""
@@ -126,11 +122,11 @@ class Runtime:
 
     def close(self, timeout: float | None = None) -> None:
         """Deliver what can be delivered within ``timeout`` seconds (SHUTDOWN_TIMEOUT), and release everything."""
-        parts = self._parts
-        if parts is None or parts.pid != os.getpid():
+        process = self._process
+        if process is None or process.pid != os.getpid():
             return
-        self._parts = None
-        left = parts.close(self.settings.shutdown_timeout if timeout is None else timeout)
+        self._process = None
+        left = process.close(self.settings.shutdown_timeout if timeout is None else timeout)
         if left:
             logger.warning("xr2_web.events_left: %d events were not delivered before the end", left)
 
@@ -138,87 +134,28 @@ class Runtime:
         self._put(entry)
 
     def _put(self, entry: Entry) -> Receipt:
-        parts = self._here()
-        outcome = parts.outbox.put(entry)
+        process = self._here()
+        outcome = process.outbox.put(entry)
         if outcome is not Put.ACCEPTED:
             self.count(outcome.value or "")
             return _REFUSED[outcome]
-        parts.courier.wake()
+        process.courier.wake()
         return _ACCEPTED
 
-    def _here(self) -> _Parts:
-        parts = self._parts
-        if parts is None or parts.pid != os.getpid():
+    def _here(self) -> Process:
+        process = self._process
+        if process is None or process.pid != os.getpid():
             with _making:
-                parts = self._parts
-                if parts is None or parts.pid != os.getpid():
-                    parts = self._parts = _Parts(self)
-        return parts
+                process = self._process
+                if process is None or process.pid != os.getpid():
+                    process = self._process = self._new_process()
+        return process
 
+    def _new_process(self) -> Process:
+        from .process import Process
 
-class _Parts:
-    """What belongs to one process."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        chosen = runtime.settings
-        self.pid = os.getpid()
-        self._runtime = runtime
-        self._pause = pacing.Pause()
-        self._breaker = pacing.Breaker()
-        self._budget = pacing.Budget(chosen.rate_limit)
-        deadline = chosen.prompt_deadline
-        self._patience = Patience(timeout=deadline, deadline=deadline, retries=1, backoff_factor=0.2)
-        self.outbox: Outbox = self._new_outbox(chosen)
-        self.courier = Courier(
-            self.outbox,
-            partial(self._new_transport, chosen.concurrency),
-            concurrency=chosen.concurrency,
-            pause=self._pause,
-            budget=self._budget,
-            count=runtime.count,
-            chance=runtime.chance,
-        )
-        atexit.register(_close_at_exit, weakref.ref(runtime))
-
-    @staticmethod
-    def _new_outbox(chosen: Settings) -> Outbox:
-        if callable(chosen.outbox):
-            outbox: Outbox = chosen.outbox(chosen)
-            return outbox
-        return MemoryOutbox(chosen.outbox_max_events)
-
-    @once
-    def transport(self) -> SyncTransport:
-        return self._new_transport(PROMPT_CONNECTIONS)
-
-    @once
-    def async_transport(self) -> AsyncTransport:
-        from .transport import AsyncTransport
-
-        return AsyncTransport(self._address)
-
-    def conversation(self, request: wire.Request[T]) -> Conversation[T]:
-        chance = self._runtime.chance
-        self._budget.debit_prompt(chance.monotonic())
-        return guarded(request, self._patience, chance, self._breaker, self._pause)
-
-    def close(self, timeout: float) -> int:
-        left = self.courier.stop(timeout)
-        self.outbox.close()
-        if transport := self.__dict__.get("transport"):
-            transport.close()
-        return left
-
-    def _new_transport(self, connections: int) -> SyncTransport:
-        from .transport import SyncTransport
-
-        return SyncTransport(self._address, connections=connections)
-
-    @once
-    def _address(self) -> Address:
-        from .transport import Address
-
-        return Address(self._runtime.settings.base_url, self._runtime.settings.api_key or "")
+        atexit.register(_close_at_exit, weakref.ref(self))
+        return Process(self.settings, count=self.count, chance=self.chance)
 
 
 def _close_at_exit(reference: weakref.ref[Runtime]) -> None:

@@ -120,7 +120,8 @@ class Scope:
         ``show`` makes the neutral view of it, and ``load_carried`` reads what the visitor carries, both on first
         use.
         """
-        return type(cls.__name__, (cls,), {"runtime": runtime, "_show": show, "_load_carried": load_carried})
+        shared = {"runtime": runtime, "_show": staticmethod(show), "_load_carried": staticmethod(load_carried)}
+        return type(cls.__name__, (cls,), shared)
 
     @classmethod
     def by_hand(cls, runtime: Any) -> Scope:
@@ -133,7 +134,7 @@ class Scope:
     def incoming(self) -> Incoming | None:
         """The request, or None for a scope bound by hand."""
         if self._incoming is None and self._show is not None:
-            self._incoming = type(self)._show(self.native)  # type: ignore[misc]
+            self._incoming = self._show(self.native)
         return self._incoming
 
     def touch(self) -> None:
@@ -142,7 +143,7 @@ class Scope:
         if not self._is_loaded:
             with _lock:
                 if not self._is_loaded and self._load_carried is not None:
-                    type(self)._load_carried(self)  # type: ignore[misc]
+                    self._load_carried(self)
                 self._is_loaded = True
 
     def load(self, traces: list[Trace], session_id: str | None, owner: str | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
 from . import values
@@ -57,20 +57,19 @@ class SettingsKeywords(TypedDict, total=False):
     prompt_deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that can be set, checked. Secrets are left out of its repr."""
 
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = None
     base_url: str = DEFAULT_BASE_URL
     enabled: bool = True
     source_name: str = DEFAULT_SOURCE_NAME
-    events: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    events: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     attribution: str = "last"
     carry: str = "cookie"
     carry_max_age: int = 7 * DAY
     carry_name: str = ""
-    secret_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = None
     user_id: Callable[[Any], Any] | None = None
     consent: Callable[[Any], bool] | None = None
     respect_gpc: bool = True
@@ -80,6 +79,10 @@ class Settings:
     concurrency: int = 8
     shutdown_timeout: float = 2.0
     prompt_deadline: float = 2.0
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self._asdict().items() if name not in ("api_key", "secret_key")}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def is_active(self) -> bool:
@@ -116,7 +119,7 @@ def framework(given: Mapping[str, object], name_format: str) -> Source:
 
 def environment(environ: Mapping[str, str] = os.environ) -> Source:
     """Take what the environment sets under ``XR2_…``; unknown names there are somebody else's."""
-    names = (each.name for each in fields(Settings))
+    names = Settings._fields
     given = {name: environ[f"XR2_{name.upper()}"] for name in names if f"XR2_{name.upper()}" in environ}
     return Source(given, "XR2_{upper}", is_strict=False)
 

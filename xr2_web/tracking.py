@@ -211,21 +211,29 @@ class Rule(NamedTuple):
             methods = frozenset(str(name).upper() for name in names)
         return cls(**{**options, "methods": methods})
 
-    def admits(self, method: str, name: str, runtime: Runtime, *, is_named_for_it: bool = False) -> bool:
-        """Say whether a request of this method can be the event; a skipped GET is told once by ``name``."""
+    def admits(self, method: str, *, is_named_for_it: bool = False) -> bool:
+        """Say whether a request of this method can be the event; a handler named ``get`` is named for its GET."""
         if self.methods is not None:
             return method in self.methods
-        if method not in SAFE_METHODS or is_named_for_it:
-            return True
-        if method == "GET":
-            runtime.tell_once(
-                ("get", name, self.event),
-                "xr2_web.get_skipped: %s answered a GET, which is no %r: opening a page is not a conversion; "
-                "say methods={'GET'} if it is",
-                name,
-                self.event,
-            )
-        return False
+        return method not in SAFE_METHODS or is_named_for_it
+
+    def tell_skipped(self, method: str, name: str, call: Call, runtime: Runtime) -> None:
+        """Tell once that ``name`` answered a GET which would have been the event, had it been a POST."""
+        if method != "GET" or self.methods is not None or not self._agrees(call):
+            return
+        runtime.tell_once(
+            ("get", name, self.event),
+            "xr2_web.get_skipped: %s answered a GET, which is no %r: opening a page is not a conversion; "
+            "say methods={'GET'} if it is",
+            name,
+            self.event,
+        )
+
+    def _agrees(self, call: Call) -> bool:
+        try:
+            return self.when is None or bool(self.when(call))
+        except Exception:  # noqa: BLE001
+            return False
 
     def draft(self, call: Call, runtime: Runtime) -> Draft | None:
         """Evaluate the fields; None where ``when`` says no, or where one of them raises."""
@@ -336,7 +344,8 @@ class _Tracker:
                 name = getattr(function, "__name__", "")
                 is_named = name == incoming.method.lower()
                 shown = getattr(function, "__qualname__", name)
-                if not self._rule.admits(incoming.method, shown, runtime, is_named_for_it=is_named):
+                if not self._rule.admits(incoming.method, is_named_for_it=is_named):
+                    self._rule.tell_skipped(incoming.method, shown, call, runtime)
                     return None
         draft = self._rule.draft(call, runtime)
         if draft is None:
@@ -353,8 +362,10 @@ def _place(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[N
 
 def decide(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
     """Make an event whose response has a status by now, or let it wait for the end of the response."""
-    if scope is not None and scope.status is not None and found.needs_success and scope.status >= 400:
-        return
+    if scope is not None and scope.status is not None:
+        # Django and Flask answer an exception of the view with 500; under ASGI it ends the exchange.
+        if (found.needs_success and scope.status >= 400) or (found.at_end and scope.status >= 500):
+            return
     outcome = yield from prepare(runtime, scope, found.draft)
     if isinstance(outcome, Receipt):
         return
@@ -388,10 +399,11 @@ class Routes:
             return []
         found = []
         for rule, shown, parameters in self._matching(incoming.route_names, incoming):
-            if rule.admits(incoming.method, shown, runtime):
-                call = Call((), parameters, (status, headers), incoming.native)
-                if (draft := rule.draft(call, runtime)) is not None:
-                    found.append(Outstanding(draft, needs_success=True, at_end=True))
+            call = Call((), parameters, (status, headers), incoming.native)
+            if not rule.admits(incoming.method):
+                rule.tell_skipped(incoming.method, shown, call, runtime)
+            elif (draft := rule.draft(call, runtime)) is not None:
+                found.append(Outstanding(draft, needs_success=True, at_end=True))
         return found
 
     def _matching(self, names: tuple[str, ...], incoming: Incoming) -> Generator[tuple[Rule, str, Mapping[str, Any]]]:
