@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,10 +43,10 @@ def buyer(request: object) -> str:
 
 class TestNames:
     def test_every_field_has_a_reader_and_a_keyword_of_its_name(self) -> None:
-        fields = {field.name for field in dataclasses.fields(Settings)}
+        chosen = Settings()
 
-        assert set(settings.names()) == fields
-        assert settings.SettingsKeywords.__optional_keys__ == fields
+        assert set(settings.names()) == settings.SettingsKeywords.__optional_keys__
+        assert all(hasattr(chosen, name) for name in settings.names())
 
     @pytest.mark.parametrize("spelling", SPELLINGS)
     @pytest.mark.parametrize(("typed", "meant"), [("api_kye", "api_key"), ("rate_limits", "rate_limit")])
@@ -177,7 +176,7 @@ class TestSecrets:
         chosen = load(api_key=KEY)
 
         assert not hasattr(chosen, "__dict__")
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             chosen.api_key = "other"  # type: ignore[misc]
 
     @pytest.mark.parametrize(
