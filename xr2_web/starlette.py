@@ -52,22 +52,28 @@ class Xr2Middleware:
         # Not a coroutine function: a message that needs nothing costs no coroutine.
         def forward(message: Message) -> Awaitable[None]:
             nonlocal is_complete
-            kind = message["type"]
-            if kind == "http.response.start":
+            name = message["type"]
+            if name == "http.response.start":
                 if bound.is_touched or self.exchange.has_routes:
                     return _depart(self.exchange, bound, message, send)
                 bound.status = message["status"]
-            elif kind == "http.response.body":
-                is_complete = not message.get("more_body", False)
-            elif kind == "http.response.pathsend":
-                is_complete = True
-            elif kind == "websocket.accept":
+            elif name == "websocket.accept":
                 bound.status = 101
+            elif _is_last(message):
+                if bound.is_touched:
+                    return last(message)
+                is_complete = True
             return send(message)
+
+        async def last(message: Message) -> None:
+            nonlocal is_complete
+            await send(message)
+            is_complete = True
 
         token = bind(bound)
         try:
             await self.app(scope, receive, forward)
+            is_complete = is_complete or kind == "websocket"
         except BaseException:
             is_complete = False
             raise
@@ -76,6 +82,11 @@ class Xr2Middleware:
             bound.is_ended = True
             if bound.is_touched:
                 self.exchange.finish(bound, is_complete=is_complete)
+
+
+def _is_last(message: Message) -> bool:
+    kind = message["type"]
+    return kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body", False))
 
 
 async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send) -> None:
@@ -92,8 +103,8 @@ def _carry(exchange: Exchange, token: str, scope: AsgiScope, headers: MutableHea
         if "session" not in scope:
             exchange.runtime.tell_once("session", _NO_SESSION)
             return
-        # A fresh dict: a change inside one is lost on some session middlewares.
-        scope["session"] = {**scope["session"], exchange.name: token}
+        # An entry and not a new dict: Starlette's own class of session notes what was changed.
+        scope["session"][exchange.name] = token
     elif exchange.mode == "header":
         carrier = exchange.name
         headers[carrier] = token
