@@ -56,11 +56,16 @@ class Exchange:
     def finish(self, scope: Scope, *, is_complete: bool) -> None:
         """Make the events that waited for the end of the response, if it left as a whole.
 
-        An event that still waits for the user id goes without it.
+        An event that still waits for the user id goes without it. Where no status was seen, as in a mounted
+        application that the adapter does not reach into, what waited for the end alone is made all the same.
         """
         scope.status, scope.is_ended = scope.status or 0, True
         for draft in scope.take_waiting():
             settle(record(self.runtime, scope, draft))
+        outstanding: list[Outstanding] = scope.take_on_status()
+        for found in outstanding:
+            if is_complete and not found.needs_success:
+                settle(decide(self.runtime, scope, found))
         entries: list[Entry] = scope.take_on_end()
         for entry in entries:
             if is_complete:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from flask import Flask, Response, g, request, session
+from flask import Flask, Request, Response, current_app, g, has_request_context, request, session
+from flask.globals import request_ctx
 from werkzeug.wrappers import Response as BaseResponse
 
 from . import settings
@@ -66,69 +67,89 @@ class _Installed:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if KEY in environ:
             return self._wsgi_app(environ, start_response)
-        scope = environ[KEY] = self._exchange.open_scope(environ)
+        environ[KEY] = self
+        scope = self._exchange.open_scope(environ)
         token = bind(scope)
         try:
             body = self._wsgi_app(environ, start_response)
         finally:
             unbind(token)
-        if _STREAMED not in environ:
-            scope.is_ended = True
-            return body
-        return Body(body, scope, lambda is_complete: self._exchange.finish(scope, is_complete=is_complete))
+        if _STREAMED in environ:
+            return Body(body, scope, lambda is_complete: self._exchange.finish(scope, is_complete=is_complete))
+        if scope.is_touched and not scope.is_ended:
+            self._exchange.finish(scope, is_complete=True)
+        scope.is_ended = True
+        return body
 
     def depart(self, response: Response) -> Response:
-        """See the response while its headers can still be set."""
-        scope = bound()
-        if scope is None or scope.runtime is not self.runtime:
+        """See the response while its headers can still be set; an application mounted in another does it for both."""
+        scope, environ = bound(), request.environ
+        opener: _Installed | None = environ.get(KEY)
+        if scope is None or opener is None or scope.native is not environ or scope.status is not None:
             return response
         is_streamed = response.is_streamed and not response.direct_passthrough
         if is_streamed:
-            scope.native[_STREAMED] = True
+            environ[_STREAMED] = True
+            # The body is produced when Flask's own context is gone: what it may need is taken now.
+            scope.incoming.take_context()  # type: ignore[union-attr]
         scope.status = response.status_code
-        if scope.is_touched or self._exchange.has_routes:
-            token = settle(self._exchange.depart(scope, response.status_code, lambda: dict(response.headers)))
+        exchange = opener._exchange
+        if scope.is_touched or exchange.has_routes:
+            token = settle(
+                exchange.depart(scope, response.status_code, lambda: cast("Mapping[str, str]", response.headers))
+            )
             if token is not None:
-                self._carry(token, response)
+                _carry(exchange, token, response)
             if not is_streamed:
-                self._exchange.finish(scope, is_complete=True)
+                exchange.finish(scope, is_complete=True)
         return response
 
-    def _carry(self, token: str, response: Response) -> None:
-        exchange = self._exchange
-        carrier = "Cookie"
-        if exchange.mode == "session":
-            if not self._app.secret_key:
-                exchange.runtime.tell_once("session", _NO_SESSION)
-                return
-            session[exchange.name] = token
-        elif exchange.mode == "header":
-            carrier = exchange.name
-            response.headers[carrier] = token
-        else:
-            response.set_cookie(
-                exchange.name,
-                token,
-                max_age=exchange.max_age,
-                httponly=True,
-                samesite="Lax",
-                secure=request.is_secure,
-            )
-        response.headers["Vary"] = vary(response.headers.get("Vary"), carrier)
-        response.headers["Cache-Control"] = cache_control(response.headers.get("Cache-Control"))
+
+def _carry(exchange: Exchange, token: str, response: Response) -> None:
+    carrier = "Cookie"
+    if exchange.mode == "session":
+        if not current_app.secret_key:
+            exchange.runtime.tell_once("session", _NO_SESSION)
+            return
+        session[exchange.name] = token
+    elif exchange.mode == "header":
+        carrier = exchange.name
+        response.headers[carrier] = token
+    else:
+        response.set_cookie(
+            exchange.name,
+            token,
+            max_age=exchange.max_age,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+        )
+    response.headers["Vary"] = vary(response.headers.get("Vary"), carrier)
+    response.headers["Cache-Control"] = cache_control(response.headers.get("Cache-Control"))
 
 
 _STREAMED = "xr2_web.is_streamed"
 
 
 class _Incoming:
-    """A Flask request as the core sees it; Flask's own view of it is used once there is one."""
+    """A Flask request as the core sees it, also after Flask has taken its context down."""
 
-    __slots__ = ("_environ", "app")
+    __slots__ = ("_app", "_environ", "_globals", "_session")
 
     def __init__(self, app: Flask, environ: WSGIEnvironment) -> None:
-        self.app = app
+        self._app = app
         self._environ = environ
+        self._globals: Any = None
+        self._session: dict[str, Any] = {}
+        self.take_context()
+
+    def take_context(self) -> None:
+        """Keep what Flask's context of this request holds, if there is one by now."""
+        if self._globals is None and has_request_context() and request.environ is self._environ:
+            # Of a mounted application, if one serves the request.
+            self._app = current_app._get_current_object()  # type: ignore[attr-defined]
+            self._globals = g._get_current_object()
+            self._session = _session()
 
     @property
     def method(self) -> str:
@@ -136,49 +157,61 @@ class _Incoming:
 
     @property
     def path(self) -> str:
-        return request.path
+        return self.native.path
 
     @property
-    def native(self) -> Any:
-        return request._get_current_object()  # type: ignore[attr-defined]
+    def native(self) -> Request:
+        # Where Werkzeug keeps the request of an environment.
+        found = self._environ.get("werkzeug.request")
+        return found if isinstance(found, Request) else self._app.request_class(self._environ)
 
     @property
     def route_names(self) -> tuple[str, ...]:
-        return (request.endpoint,) if request.endpoint else ()
+        endpoint = self.native.endpoint
+        return (endpoint,) if endpoint else ()
 
     @property
     def route_parameters(self) -> dict[str, Any]:
-        return dict(request.view_args or {})
+        return dict(self.native.view_args or {})
 
     def header(self, name: str) -> str | None:
         found: str | None = self._environ.get(f"HTTP_{name.upper().replace('-', '_')}")
         return found
 
     def cookie(self, name: str) -> str | None:
-        return request.cookies.get(name)
+        return self.native.cookies.get(name)
 
     def session(self, name: str) -> str | None:
-        # The session object's own dict, not the proxy: that would add Vary to the response.
-        found = dict.get(session._get_current_object(), name)  # type: ignore[attr-defined]
+        self.take_context()
+        found = dict.get(self._session, name)
         return found if isinstance(found, str) else None
 
     def user(self) -> Any:
         """Ask Flask-Login, without loading the user."""
-        if "login_manager" not in vars(self.app):
+        self.take_context()
+        if "login_manager" not in vars(self._app):
             return None
-        if (user := getattr(g, "_login_user", None)) is not None:
+        if (user := getattr(self._globals, "_login_user", None)) is not None:
             return user.get_id() if user.is_authenticated else None
-        return dict.get(session._get_current_object(), "_user_id")  # type: ignore[attr-defined]
+        return dict.get(self._session, "_user_id")
 
     async def auser(self) -> Any:
         return self.user()
 
     def serves(self, function: object) -> bool:
-        view = self.app.view_functions.get(request.endpoint or "")
+        view = self._app.view_functions.get(self.native.endpoint or "")
         return is_behind(function, view, self.method)
 
     def is_response(self, result: object) -> bool:
         return isinstance(result, BaseResponse)
+
+
+def _session() -> dict[str, Any]:
+    """Return the session without marking it as accessed, which would add ``Vary`` to the response."""
+    context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]
+    # Since Flask 3.1.3 the attribute that everybody uses is what marks it.
+    found: Any = context.get("_session", context.get("session"))
+    return found if isinstance(found, dict) else {}
 
 
 _NO_SESSION = "xr2_web.session_missing: CARRY is 'session' but the application has no SECRET_KEY; set one"
