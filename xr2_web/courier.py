@@ -184,7 +184,8 @@ class Courier:
             self._is_signalled = False
 
     def _call_for_help(self) -> None:
-        if self._outbox.next_due() == 0.0:
+        """Have another thread take the next event, where there are threads at all and one is due."""
+        if self._threads and self._outbox.next_due() == 0.0:
             if self._idle:
                 with self._turn:
                     self._turn.notify()

@@ -1,0 +1,420 @@
+"""The courier without its threads: what it does with each answer, and when it comes back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from xr2_web import pacing, wire
+from xr2_web.courier import DOUBTED_TRIES, SEND_TIMEOUT, Courier
+from xr2_web.outbox import Entry
+from xr2_web.outbox.memory import MemoryOutbox
+from xr2_web.settings import TRACE_LIFE
+
+DAY = 24 * 60 * 60
+
+DELIVERED = {
+    "status": "success",
+    "event_id": "1",
+    "trace_id": "evt_1",
+    "event_name": "sign_up",
+    "timestamp": "2026-01-01T00:00:00Z",
+    "is_duplicate": False,
+}
+
+
+def answer(status: int, body: object = None, **headers: str) -> wire.Answer:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return wire.Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+
+
+OK = answer(200, DELIVERED)
+DUPLICATE = answer(200, {**DELIVERED, "is_duplicate": True})
+REFUSED = answer(404, {"detail": {"message": "event not defined"}})
+UNAVAILABLE = answer(503, {"detail": "busy"})
+LOCKED_OUT = answer(401, {"detail": "Invalid API key"})
+PORTAL = answer(200, b"<html>Sign in to the hotel</html>")
+HIDDEN_REFUSAL = answer(500, {"detail": "Internal server error: 404: Event definition not found"})
+
+
+class World:
+    """A courier with a scripted server and a clock that only moves when it is told to."""
+
+    def __init__(self, *, limit: int | None = None) -> None:
+        self.now = 1000.0
+        self.wall = 1_800_000_000.0
+        self.answers: list[wire.Answer | wire.Failure] = []
+        self.sent: list[tuple[str, bytes | None]] = []
+        self.counts: Counter[str] = Counter()
+        self.pause = pacing.Pause()
+        self.budget = pacing.Budget(limit)
+        self.outbox = MemoryOutbox(1000, clock=lambda: self.now)
+        self.courier = Courier(
+            self.outbox,
+            lambda: self,
+            concurrency=1,
+            pause=self.pause,
+            budget=self.budget,
+            count=lambda outcome: self.counts.update([outcome]),
+            chance=pacing.Chance(monotonic=lambda: self.now, wall=lambda: self.wall, random=lambda: 0.5),
+        )
+
+    def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
+        assert until <= self.now + SEND_TIMEOUT
+        self.sent.append((request.path, request.body))
+        return self.answers.pop(0)
+
+    def put(self, number: int = 1, event_name: str = "sign_up") -> None:
+        self.outbox.put(Entry(f"evt_{number}", event_name, b"{%d}" % number, self.wall))
+
+    def run(self, *answers: wire.Answer | wire.Failure) -> float | None:
+        self.answers += answers
+        return self.courier.run_once()
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_nothing_to_do_means_wait_to_be_woken(world: World) -> None:
+    assert world.run() is None
+
+
+def test_a_delivered_event_is_gone(world: World) -> None:
+    world.put()
+
+    wait = world.run(OK)
+
+    assert wait == 0.0
+    assert world.sent == [("/api/v1/events", b"{1}")]
+    assert world.outbox.counts() == (0, 0)
+    assert world.counts == {"delivered": 1}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [REFUSED, answer(400, {"detail": "bad"}), answer(413, {"detail": "big"}), answer(422, {"detail": []})],
+    ids=lambda refusal: str(refusal.status),
+)
+def test_a_refused_event_becomes_a_dead_letter(world: World, refusal: wire.Answer) -> None:
+    world.put()
+
+    wait = world.run(refusal)
+
+    assert wait == 0.0
+    assert world.outbox.counts() == (0, 1)
+    assert world.counts == {"refused": 1}
+
+
+def test_a_refusal_is_told_once_for_an_event_name(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        world.put(number)
+
+    world.run(REFUSED)
+    world.run(REFUSED)
+    world.run(REFUSED)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "xr2_web.event_refused: 'sign_up': xR2 refuses it (404: event not defined)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [UNAVAILABLE, answer(500, b"oops"), answer(408), answer(409), wire.Failure("reset"), wire.Failure("late", True)],
+)
+def test_trouble_is_retried_with_jitter_and_growing_delay(world: World, trouble: wire.Answer | wire.Failure) -> None:
+    world.put()
+
+    delays = []
+    for _ in range(4):
+        world.run(trouble)
+        due = world.outbox.next_due()
+        assert due is not None
+        delays.append(due)
+        world.advance(due + 300.0)
+
+    assert delays == [0.5, 1.0, 2.0, 4.0]
+    assert world.outbox.counts() == (1, 0)
+
+
+def test_an_event_that_fails_alone_does_not_hold_up_the_others(world: World) -> None:
+    world.put(1)
+    world.put(2)
+
+    world.run(UNAVAILABLE)
+    world.run(OK)
+
+    assert [body for _, body in world.sent] == [b"{1}", b"{2}"]
+    assert world.counts["delivered"] == 1
+
+
+def test_a_server_that_fails_is_left_alone_after_three_failures(world: World) -> None:
+    for number in range(10):
+        world.put(number)
+
+    for _ in range(3):
+        world.run(UNAVAILABLE)
+    wait = world.run()
+
+    assert wait == 0.5
+    assert len(world.sent) == 3
+
+
+def test_a_refusal_shows_that_the_server_is_there(world: World) -> None:
+    for number in range(4):
+        world.put(number)
+
+    for _ in range(2):
+        world.run(UNAVAILABLE)
+    world.run(REFUSED)
+    wait = world.run(UNAVAILABLE)
+
+    assert wait == 0.0
+    assert world.courier.run_once() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        PORTAL,
+        answer(204, b""),
+        answer(200, []),
+        wire.Answer(200, {}, None),
+        answer(302, b"", location="https://elsewhere"),
+        answer(404, b"<h1>Not Found</h1>"),
+        answer(407, b""),
+    ],
+    ids=lambda stranger: str(stranger.status),
+)
+def test_an_answer_that_is_not_of_xr2_deletes_nothing_and_pauses(world: World, stranger: wire.Answer) -> None:
+    world.put(1)
+    world.put(2)
+
+    world.run(stranger)
+    wait = world.run()
+
+    assert wait is not None
+    assert wait > 0
+    assert len(world.sent) == 1
+    assert world.outbox.counts() == (2, 0)
+
+
+def test_a_hidden_refusal_is_tried_a_few_times_and_then_buried(world: World) -> None:
+    world.put()
+
+    for _ in range(DOUBTED_TRIES):
+        world.run(HIDDEN_REFUSAL)
+        world.advance(300.0)
+
+    assert len(world.sent) == DOUBTED_TRIES
+    assert world.outbox.counts() == (0, 1)
+
+
+class TestLockedOut:
+    def test_a_key_that_is_not_accepted_loses_nothing(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        world.put()
+
+        world.run(LOCKED_OUT)
+        wait = world.run()
+
+        assert wait == 60.0
+        assert world.outbox.counts() == (1, 0)
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+    def test_it_is_probed_seldom_and_goes_on_when_accepted(self, world: World) -> None:
+        world.put()
+        world.run(LOCKED_OUT)
+        waits = []
+        for _ in range(3):
+            world.advance(world.run() or 0.0)
+            waits.append(world.run(LOCKED_OUT))
+
+        world.advance(waits[-1] or 0.0)
+        accepted = world.run(answer(200, {"ok": True, "user": "ada"}))
+        world.run(OK)
+
+        assert waits == [120.0, 240.0, 480.0]
+        assert accepted == 0.0
+        assert [path for path, _ in world.sent].count("/api/v1/events") == 2
+        assert world.counts["delivered"] == 1
+
+    def test_probes_are_never_more_than_an_hour_apart(self, world: World) -> None:
+        world.put()
+        world.run(LOCKED_OUT)
+
+        for _ in range(20):
+            world.advance(world.run() or 0.0)
+            wait = world.run(LOCKED_OUT)
+
+        assert wait == 3600.0
+
+
+class TestRateLimit:
+    @pytest.mark.parametrize(
+        ("limited", "pause"),
+        [
+            (answer(429, {"detail": "Too many requests", "retry_after": 300}), 300.0),
+            (answer(429, {"detail": "Too many requests"}, retry_after="20"), 20.0),
+            (answer(429, {"detail": "Too many requests"}), 60.0),
+            (answer(429, {"detail": "Too many requests"}, retry_after="0"), 1.0),
+            (answer(429, {"detail": "Too many requests"}, retry_after="1e9"), 600.0),
+            (answer(429, b"", retry_after="garbage"), 60.0),
+        ],
+    )
+    def test_it_pauses_everything_for_as_long_as_the_server_said(
+        self, world: World, limited: wire.Answer, pause: float
+    ) -> None:
+        world.put()
+
+        world.run(limited)
+        wait = world.run()
+
+        assert wait == pause
+        assert world.pause.left(world.now) == pause
+        assert world.outbox.counts() == (1, 0)
+
+    def test_a_used_up_quota_waits_for_its_reset_and_some_jitter(self, world: World) -> None:
+        world.put()
+        detail = {"reset_time": "2027-01-15T10:00:00Z", "current_usage": 100, "max_requests_per_day": 100}
+        reset = pacing.timestamp(detail["reset_time"])
+        assert reset is not None
+        world.wall = reset - 3600
+
+        world.run(answer(429, {"detail": detail}))
+        wait = world.run()
+
+        assert wait == 3600 + 60
+        assert world.pause.left(world.now) == 0.0
+
+    @pytest.mark.parametrize("reset_time", ["9999-12-31T00:00:00Z", "3000-01-01"])
+    def test_a_reset_time_beyond_a_day_is_not_believed(self, world: World, reset_time: str) -> None:
+        world.put()
+
+        world.run(answer(429, {"detail": {"reset_time": reset_time}}))
+
+        assert world.run() == 26 * 60 * 60
+
+    def test_an_unreadable_reset_time_waits_longer_and_longer(self, world: World) -> None:
+        world.put()
+        waits = []
+        for _ in range(4):
+            world.run(answer(429, {"detail": {"reset_time": "soon"}}))
+            waits.append(world.run())
+            world.advance(waits[-1] or 0.0)
+
+        assert waits == [900.0, 1800.0, 3600.0, 3600.0]
+
+    def test_the_budget_holds_events_back_and_takes_nothing_when_idle(self) -> None:
+        world = World(limit=2)
+        for _ in range(5):
+            world.run()
+        for number in range(3):
+            world.put(number)
+
+        waits = [world.run(OK), world.run(OK), world.run()]
+
+        assert waits == [0.0, 0.0, 60.0]
+        assert world.outbox.counts().pending == 1
+
+
+class TestDuplicates:
+    def test_a_duplicate_on_the_first_attempt_is_told_once(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world.put(1)
+        world.put(2)
+
+        world.run(DUPLICATE)
+        world.run(DUPLICATE)
+
+        assert world.counts["duplicate_at_server"] == 2
+        assert len(caplog.records) == 1
+        assert "keeps the first" in caplog.text
+
+    def test_a_duplicate_after_a_retry_is_our_own_and_not_told(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world.put()
+        world.run(wire.Failure("reset"))
+        world.advance(300.0)
+
+        world.run(DUPLICATE)
+
+        assert world.counts["delivered"] == 1
+        assert not caplog.records
+
+
+def test_an_event_older_than_its_trace_expires_unsent(world: World) -> None:
+    world.put()
+    world.advance(TRACE_LIFE + 1)
+
+    wait = world.run()
+
+    assert wait == 0.0
+    assert world.sent == []
+    assert world.counts == {"expired": 1}
+    assert world.outbox.counts() == (0, 0)
+
+
+def test_a_clock_set_back_loses_nothing(world: World) -> None:
+    world.put()
+    world.wall -= 365 * DAY
+
+    world.run(OK)
+
+    assert world.counts == {"delivered": 1}
+
+
+def test_stopping_delivers_what_is_due_in_the_calling_thread(world: World) -> None:
+    world.put(1)
+    world.put(2)
+    world.answers += [OK, OK]
+
+    left = world.courier.stop(2.0)
+
+    assert left == 0
+    assert len(world.sent) == 2
+
+
+def test_stopping_does_not_wait_for_what_is_not_due(world: World) -> None:
+    world.put()
+    world.run(UNAVAILABLE)
+
+    left = world.courier.stop(2.0)
+
+    assert left == 1
+    assert len(world.sent) == 1
+
+
+def test_stopping_never_sends_beyond_its_timeout() -> None:
+    world = World()
+    deadlines: list[float] = []
+    send: Callable[..., Any] = world.send
+    world.send = lambda request, until: deadlines.append(until) or send(request, until)  # type: ignore[method-assign]
+    world.put()
+    world.answers.append(OK)
+
+    world.courier.stop(2.0)
+
+    assert deadlines == [world.now + 2.0]
+
+
+def test_no_metadata_and_no_trace_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.outbox.put(Entry("evt_secret", "sign_up", b'{"metadata":{"mail":"ada@example.com"}}', world.wall))
+
+    world.run(REFUSED)
+
+    assert "ada@example.com" not in caplog.text
+    assert "evt_secret" not in caplog.text
