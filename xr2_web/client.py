@@ -99,7 +99,8 @@ class _Client:
         ``base_url`` defaults to ``XR2_BASE_URL`` in the environment, then to xR2's own.
         """
         address = base_url or os.environ.get("XR2_BASE_URL") or settings.DEFAULT_BASE_URL
-        self._api_key, self.base_url = _checked(api_key, address)
+        key, self.base_url = _checked(api_key, address)
+        self._key = lambda: key  # so that neither vars() nor a pickle holds it
         self.timeout = timeout
         self._patience = Patience(timeout, deadline, total_retries, backoff_factor)
         self._chance = Chance()
@@ -110,7 +111,7 @@ class _Client:
     def _address(self) -> Address:
         from .transport import Address
 
-        return Address(self.base_url, self._api_key)
+        return Address(self.base_url, self._key())
 
     def _conversation(self, build: Callable[[], wire.Request[T]]) -> Conversation[T]:
         try:

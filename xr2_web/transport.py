@@ -8,6 +8,7 @@ minutes. Here the sync side cuts every read to what is left of the deadline, and
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 import time
@@ -86,7 +87,10 @@ class Address:
         url = self._proxy_url()
         if url is None:
             return None
-        given = httpx.Proxy(url if "://" in url else f"http://{url}")
+        try:
+            given = httpx.Proxy(url if "://" in url else f"http://{url}")
+        except (ValueError, httpx.InvalidURL):
+            raise httpcore.ProxyError("the proxy that the environment names has no valid address") from None
         return httpcore.Proxy(str(given.url), auth=given.raw_auth, headers=given.headers.raw)
 
 
@@ -94,40 +98,34 @@ class Resolver:
     """Look up host names under a deadline, which the system's own look-up does not know.
 
     A look-up in the air is shared by all who ask for that name, so that a resolver that hangs holds one thread
-    and not one for each call. Nothing is cached.
+    and not one for each call. Nothing is cached. A forked child waits for no look-up of its parent.
     """
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._in_the_air: dict[tuple[str, int], Future[Sequence[str]]] = {}
-        self._lock = threading.Lock()
+        self._in_the_air: dict[tuple[int, str, int], Future[Sequence[str]]] = {}
 
     def begin(self, host: str, port: int) -> Future[Sequence[str]]:
-        """Return the addresses-to-be of a host, in the order in which they should be tried."""
-        key = (host, port)
-        with self._lock:
-            if future := self._in_the_air.get(key):
-                return future
-            future = self._in_the_air[key] = Future()
+        """Return the addresses-to-be of a host, in the order in which they should be tried: none if unknown."""
+        key = (os.getpid(), host, port)
+        mine: Future[Sequence[str]] = Future()
+        if (future := self._in_the_air.setdefault(key, mine)) is not mine:
+            return future
         try:
-            threading.Thread(target=self._run, args=(key, future), name="xr2-resolve", daemon=True).start()
+            threading.Thread(target=self._run, args=(key, mine), name="xr2-resolve", daemon=True).start()
         except RuntimeError:  # no thread can be started while the interpreter exits
-            self._run(key, future)
-        return future
+            self._run(key, mine)
+        return mine
 
-    def _run(self, key: tuple[str, int], future: Future[Sequence[str]]) -> None:
-        found: Sequence[str] | Exception
+    def _run(self, key: tuple[int, str, int], future: Future[Sequence[str]]) -> None:
+        found: Sequence[str] = ()
         try:
-            answers = self._resolve(*key, type=socket.SOCK_STREAM)
+            answers = self._resolve(*key[1:], type=socket.SOCK_STREAM)
             found = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
-        except Exception as exc:  # noqa: BLE001
-            found = exc
-        with self._lock:
-            del self._in_the_air[key]
-        if isinstance(found, Exception):
-            future.set_exception(found)
-        else:
-            future.set_result(found)
+        except Exception:  # noqa: BLE001
+            pass  # an unknown host, or one that cannot be: the system raises UnicodeError for some
+        del self._in_the_air[key]
+        future.set_result(found)
 
 
 class SyncTransport:
@@ -135,9 +133,10 @@ class SyncTransport:
 
     def __init__(self, address: Address, *, connections: int = 10) -> None:
         self._address = address
+        self._connections = connections
         self._backend = _DeadlineBackend(address.resolver)
-        self._pool = httpcore.ConnectionPool(network_backend=self._backend, **address.pool_options(connections))
-        self._close = weakref.finalize(self, self._pool.close)
+        self._pools: dict[int, Any] = {}
+        weakref.finalize(self, _close_own, self._pools)
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         """Return the answer, or why there is none by ``until`` (monotonic). Redirects are not followed."""
@@ -145,7 +144,7 @@ class SyncTransport:
         outgoing = self._address.request(request)
         outgoing.extensions = {"timeout": _timeouts(until)}
         try:
-            response = self._pool.handle_request(outgoing)
+            response = self._pool().handle_request(outgoing)
             try:
                 body = _Body(request.answer_limit)
                 for chunk in response.iter_stream():
@@ -159,7 +158,21 @@ class SyncTransport:
 
     def close(self) -> None:
         """Close all connections; what is collected without it closes its own."""
-        self._close()
+        _close_own(self._pools)
+
+    def _pool(self) -> Any:
+        # One for each process: a forked child must not read its parent's answers from a connection they share.
+        pid = os.getpid()
+        return self._pools.get(pid) or self._pools.setdefault(pid, self._new_pool())
+
+    def _new_pool(self) -> Any:
+        options = self._address.pool_options(self._connections)
+        return httpcore.ConnectionPool(network_backend=self._backend, **options)
+
+
+def _close_own(pools: dict[int, Any]) -> None:
+    if (pool := pools.pop(os.getpid(), None)) is not None:
+        pool.close()
 
 
 class AsyncTransport:
@@ -211,8 +224,9 @@ class AsyncTransport:
             network_backend=_ResolvingBackend(self._address.resolver),
             **self._address.pool_options(self._connections),
         )
-        for each in [each for each in self._loops if each.is_closed()]:
-            del self._loops[each]
+        for reference in self._loops.keyrefs():  # a copy: other threads add their loops meanwhile
+            if (each := reference()) is not None and each.is_closed():
+                self._loops.pop(each, None)
         self._loops[loop] = (pool, _until_closed(pool, self._loops, weakref.ref(loop)))
         return self._loops[loop]
 
@@ -273,8 +287,6 @@ class _DeadlineBackend(httpcore.NetworkBackend):
             addresses = self._resolver.begin(host, port).result(timeout=_left(self.clock.until))
         except FutureTimeout:
             raise httpcore.ConnectTimeout(f"no address for {host} in time") from None
-        except OSError as exc:
-            raise httpcore.ConnectError(f"no address for {host}") from exc
         for attempt, address in enumerate(addresses, start=1):
             share = _left(self.clock.until) / (len(addresses) - attempt + 1)
             try:
@@ -293,13 +305,10 @@ class _DeadlineStream(httpcore.NetworkStream):
         self._clock = clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = self._clock.until - time.monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout("no time left")
-        return self._stream.read(max_bytes, left)
+        return self._stream.read(max_bytes, self._time_left(httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._clock.until))
+        self._stream.write(buffer, self._time_left(httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -312,6 +321,12 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+    def _time_left(self, late: type[Exception]) -> float:
+        left = self._clock.until - time.monotonic()
+        if left <= 0:
+            raise late("no time left")
+        return left
 
 
 class _ResolvingBackend(httpcore.AnyIOBackend):
@@ -328,18 +343,45 @@ class _ResolvingBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
-        try:
-            addresses = await asyncio.shield(asyncio.wrap_future(self._resolver.begin(host, port)))
-        except OSError as exc:
-            raise httpcore.ConnectError(f"no address for {host}") from exc
+        addresses = await asyncio.shield(asyncio.wrap_future(self._resolver.begin(host, port)))
         for attempt, address in enumerate(addresses, start=1):
             share = None if timeout is None else timeout / (len(addresses) - attempt + 1)
             try:
-                return await super().connect_tcp(address, port, share, local_address, socket_options)
+                stream = await super().connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if attempt == len(addresses):
                     raise
+            else:
+                return _TidyStream(stream)
         raise httpcore.ConnectError(f"no address for {host}")
+
+
+class _TidyStream(httpcore.AsyncNetworkStream):
+    """A socket that is closed when its TLS handshake is cancelled: the engine leaves it open."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 _EXCEPTIONS = (
@@ -348,9 +390,9 @@ _EXCEPTIONS = (
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
-    TimeoutError,
     OSError,
     RuntimeError,
+    ImportError,  # a SOCKS proxy without the package for it
 )
 
 
