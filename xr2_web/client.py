@@ -100,7 +100,7 @@ class _Client:
         """
         address = base_url or os.environ.get("XR2_BASE_URL") or settings.DEFAULT_BASE_URL
         key, self.base_url = _checked(api_key, address)
-        self._key = lambda: key  # so that neither vars() nor a pickle holds it
+        self._key: Callable[[], str] = lambda: key  # so that neither vars() nor a pickle holds it
         self.timeout = timeout
         self._patience = Patience(timeout, deadline, total_retries, backoff_factor)
         self._chance = Chance()
