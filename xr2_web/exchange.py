@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .identity import Steps, has_consent, settle
+from .identity import Carried, Steps, has_consent, settle
 from .outbox import Entry
 from .runtime import Runtime
-from .scope import Incoming, Scope
+from .scope import WAITING, Incoming, Scope
 from .tracking import Outstanding, Routes, decide, record
 
 logger = logging.getLogger("xr2_web")
@@ -31,7 +31,7 @@ class Exchange:
     def __init__(self, runtime: Runtime, show: Callable[[Any], Incoming]) -> None:
         """Serve an installation; ``show`` makes the neutral view of the framework's request."""
         self.runtime = runtime
-        self.open_scope = Scope.kind_for(runtime, show, self._load)
+        self.open_scope = Scope.kind_for(runtime, show, self)
         """Takes the framework's request and returns its scope; what the visitor carries is read on first use."""
         self.mode = runtime.settings.carry
         self.name = runtime.settings.carry_name or CARRY_NAMES[self.mode]
@@ -85,17 +85,46 @@ class Exchange:
     def _token(self, scope: Scope, status: int) -> Steps[str | None]:
         if not scope.is_changed or status >= 500 or self.mode == "none" or not has_consent(scope):
             return None
+        if not scope.touch():
+            yield Carried(scope)
         user = yield scope
         if isinstance(user, str):
             scope.claim(self.runtime.seal.pseudonym(user))
         assert scope.session_id is not None
         return self.runtime.seal.write(scope.session_id, scope.owner, scope.traces)
 
-    def _load(self, scope: Scope) -> None:
-        if self.mode == "none" or not has_consent(scope):
-            return
-        token = self._carried(scope.incoming)
-        if not token:
+    def load(self, scope: Scope) -> bool:
+        """Have ``scope`` take what its visitor carries; False where that would block."""
+        token = None
+        if self.mode != "none" and has_consent(scope) and scope.incoming is not None:
+            try:
+                token = self._carried(scope.incoming)
+            except Exception as exc:  # noqa: BLE001
+                self._unread(exc)
+        if token is WAITING:
+            return False
+        self._take(scope, token)
+        return True
+
+    async def aload(self, scope: Scope) -> None:
+        """Have ``scope`` take what its visitor carries, waiting for the framework's session."""
+        assert scope.incoming is not None
+        try:
+            token = await scope.incoming.asession(self.name)
+        except Exception as exc:  # noqa: BLE001
+            self._unread(exc)
+        else:
+            self._take(scope, token)
+
+    def _carried(self, incoming: Incoming) -> Any:
+        if self.mode == "cookie":
+            return incoming.cookie(self.name)
+        if self.mode == "header":
+            return incoming.header(self.name)
+        return incoming.session(self.name)
+
+    def _take(self, scope: Scope, token: object) -> None:
+        if not token or not isinstance(token, str):
             return
         carried = self.runtime.seal.read(token)
         if carried is None:
@@ -103,14 +132,8 @@ class Exchange:
         else:
             scope.load(list(carried.traces), carried.session_id, carried.owner)
 
-    def _carried(self, incoming: Incoming | None) -> str | None:
-        if incoming is None:
-            return None
-        if self.mode == "cookie":
-            return incoming.cookie(self.name)
-        if self.mode == "header":
-            return incoming.header(self.name)
-        return incoming.session(self.name)
+    def _unread(self, exc: Exception) -> None:
+        self.runtime.tell_once("unread", "xr2_web.carry_unread: what the visitor carries: %s", type(exc).__name__)
 
 
 def cache_control(present: str | None) -> str:

@@ -186,6 +186,9 @@ class _Incoming:
         found = dict.get(self._session, name)
         return found if isinstance(found, str) else None
 
+    async def asession(self, name: str) -> str | None:
+        return self.session(name)
+
     def user(self) -> Any:
         """Ask Flask-Login, without loading the user."""
         self.take_context()

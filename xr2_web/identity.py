@@ -1,44 +1,49 @@
 """Who the visitor is, asked when an event is made and not on every request.
 
-Rules that need the user are written once, as generators that yield the scope whose user they want; ``settle`` and
-``asettle`` drive them. An id that looks like an e-mail address goes out as its keyed hash only.
+Rules that need the user are written once, as generators that yield the scope whose user they want, or ``Carried``
+for what its visitor carries; ``settle`` and ``asettle`` drive them. An id that looks like an e-mail address goes out
+as its keyed hash only.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Generator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from . import values
 from .errors import InvalidValue
-from .scope import Scope
+from .scope import WAITING, Scope
 
 T = TypeVar("T")
 
-WAITING: Final = object()
-"""In place of a user id: finding it would block, and only the async half of an adapter may wait for it."""
 
-Steps: TypeAlias = Generator[Scope, Any, T]
+class Carried(NamedTuple):
+    """What the visitor of a scope carries, where reading it takes waiting."""
+
+    scope: Scope
+
+
+Steps: TypeAlias = Generator[Scope | Carried, Any, T]
 
 
 def settle(steps: Steps[T]) -> T:
     """Drive steps from sync code; they may be sent ``WAITING``."""
     try:
-        scope = next(steps)
+        wanted = next(steps)
         while True:
-            scope = steps.send(_user(scope))
+            wanted = steps.send(WAITING if isinstance(wanted, Carried) else _user(wanted))
     except StopIteration as end:
         result: T = end.value
         return result
 
 
 async def asettle(steps: Steps[T]) -> T:
-    """Drive steps from async code, waiting for the user where that takes waiting."""
+    """Drive steps from async code, waiting for what takes waiting."""
     try:
-        scope = next(steps)
+        wanted = next(steps)
         while True:
-            scope = steps.send(await _auser(scope))
+            wanted = steps.send(await (wanted.scope.aload() if isinstance(wanted, Carried) else _auser(wanted)))
     except StopIteration as end:
         result: T = end.value
         return result

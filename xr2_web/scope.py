@@ -7,15 +7,15 @@ middleware, a mutation of the shared object is not. Binding is undone in ``final
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 from contextvars_extras import ContextVarsRegistry
 
+from .forks import ForkLock
 from .models import Prompt, Trace
 from .settings import TRACE_LIFE
 
@@ -23,6 +23,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PromptKey = tuple[str, int | None, str | None]
+
+WAITING: Final = object()
+"""In place of a value: having it would block, and only the async half of an adapter may wait for it."""
 
 
 class Incoming(Protocol):
@@ -54,11 +57,14 @@ class Incoming(Protocol):
     def cookie(self, name: str) -> str | None:
         """Return a cookie."""
 
-    def session(self, name: str) -> str | None:
-        """Return an entry of the framework's session."""
+    def session(self, name: str) -> Any:
+        """Return an entry of the framework's session, None, or ``WAITING`` where reading it would block."""
+
+    async def asession(self, name: str) -> Any:
+        """Return an entry of the framework's session or None, waiting for it."""
 
     def user(self) -> Any:
-        """Return the authenticated user's id, None, or ``identity.WAITING`` where finding it would block."""
+        """Return the authenticated user's id, None, or ``WAITING`` where finding it would block."""
 
     async def auser(self) -> Any:
         """Return the authenticated user's id or None, waiting for it."""
@@ -68,6 +74,16 @@ class Incoming(Protocol):
 
     def is_response(self, result: object) -> bool:
         """Say whether ``result`` is a response of the framework."""
+
+
+class Carrier(Protocol):
+    """Who reads what a visitor carries; neither raises."""
+
+    def load(self, scope: Scope) -> bool:
+        """Have ``scope`` take what its visitor carries; False where that would block."""
+
+    async def aload(self, scope: Scope) -> None:
+        """Have ``scope`` take what its visitor carries, waiting for it."""
 
 
 class Scope:
@@ -98,7 +114,7 @@ class Scope:
     """Whether traces of another user were dropped."""
 
     _show: Callable[[Any], Incoming] | None = None
-    _load_carried: Callable[[Scope], None] | None = None
+    _carrier: Carrier | None = None
     _incoming: Incoming | None = None
     _is_loaded = False
     _traces: list[Trace] | None = None
@@ -112,15 +128,12 @@ class Scope:
         self.native = native
 
     @classmethod
-    def kind_for(
-        cls, runtime: Any, show: Callable[[Any], Incoming], load_carried: Callable[[Scope], None]
-    ) -> type[Scope]:
+    def kind_for(cls, runtime: Any, show: Callable[[Any], Incoming], carrier: Carrier) -> type[Scope]:
         """Return the class of an installation's scopes: they are made of the framework's request alone.
 
-        ``show`` makes the neutral view of it, and ``load_carried`` reads what the visitor carries, both on first
-        use.
+        ``show`` makes the neutral view of it, and ``carrier`` reads what the visitor carries, both on first use.
         """
-        shared = {"runtime": runtime, "_show": staticmethod(show), "_load_carried": staticmethod(load_carried)}
+        shared = {"runtime": runtime, "_show": staticmethod(show), "_carrier": carrier}
         return type(cls.__name__, (cls,), shared)
 
     @classmethod
@@ -137,21 +150,28 @@ class Scope:
             self._incoming = self._show(self.native)
         return self._incoming
 
-    def touch(self) -> None:
-        """Load what the visitor carries, on the first use."""
+    def touch(self) -> bool:
+        """Load what the visitor carries, on the first use; False where that must be waited for."""
         self.is_touched = True
         if not self._is_loaded:
-            with _lock:
-                if not self._is_loaded and self._load_carried is not None:
-                    self._load_carried(self)
-                self._is_loaded = True
+            self._is_loaded = self._carrier is None or self._carrier.load(self)
+        return self._is_loaded
+
+    async def aload(self) -> None:
+        """Load what the visitor carries, waiting for it."""
+        if not self.touch() and self._carrier is not None:
+            await self._carrier.aload(self)
+            self._is_loaded = True
 
     def load(self, traces: list[Trace], session_id: str | None, owner: str | None) -> None:
-        """Take what the visitor carries."""
-        self._traces = traces
-        self._carried = len(traces)
-        self.session_id = session_id
-        self.owner = owner
+        """Take what the visitor carries, once; what this request has fetched already comes after it."""
+        with _lock:
+            if not self._is_loaded:
+                self._is_loaded = True
+                self._traces = [*traces, *(self._traces or ())]
+                self._carried = len(traces)
+                self.session_id = session_id
+                self.owner = owner
 
     @property
     def traces(self) -> list[Trace]:
@@ -197,8 +217,8 @@ class Scope:
         with _lock:
             self._prompts = {**(self._prompts or {}), key: prompt}
 
-    def wait_for_user(self, event: Any) -> None:
-        """Keep an event until the user id can be waited for."""
+    def wait_for_visitor(self, event: Any) -> None:
+        """Keep an event until the user id, and what the visitor carries, can be waited for."""
         self._keep("_waiting", event)
 
     def wait_for_status(self, event: Any) -> None:
@@ -210,7 +230,7 @@ class Scope:
         self._keep("_on_end", event)
 
     def take_waiting(self) -> list[Any]:
-        """Hand over the events that wait for the user id."""
+        """Hand over the events that wait for the visitor."""
         return self._take("_waiting")
 
     def take_on_status(self) -> list[Any]:
@@ -234,7 +254,7 @@ class Scope:
 
 
 # One for all scopes: it is held for well under a microsecond, and only by requests that use their scope.
-_lock = threading.RLock()
+_lock = ForkLock()
 
 
 class _Registry(ContextVarsRegistry):  # type: ignore[misc]

@@ -167,6 +167,9 @@ class _Incoming:
         found = self._scope.get("session", {}).get(name)
         return found if isinstance(found, str) else None
 
+    async def asession(self, name: str) -> str | None:
+        return self.session(name)
+
     def user(self) -> Any:
         user = self._scope.get("user")
         if user is None or not getattr(user, "is_authenticated", False):

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from . import identity, values, wire
 from .errors import InvalidValue
-from .identity import WAITING, Steps, asettle, settle
+from .identity import Carried, Steps, asettle, settle
 from .models import Receipt, Trace
 from .outbox import Entry
 from .runtime import Runtime, default
-from .scope import Incoming, Scope, bound
+from .scope import WAITING, Incoming, Scope, bound
 from .wrapping import Call, wrap, wrap_handlers
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -121,6 +121,10 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
     if scope is not None and not identity.has_consent(scope):
         draft = draft._replace(user_id=None, session_id=None)
     trace_id = draft.trace_id
+    if trace_id is None and scope is not None and not scope.touch():
+        is_waiting = (yield Carried(scope)) is WAITING
+        if is_waiting and scope.status is None:
+            return _wait(runtime, scope, draft)
     if trace_id is None and _choose(runtime, scope, draft) is None:
         _serialise(runtime, draft, "-", None, None)
         return _no_trace(runtime, scope, draft)
@@ -132,9 +136,7 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
         if user is WAITING:
             user = None
             if scope.status is None:
-                _serialise(runtime, draft, trace_id or "-", None, None)
-                scope.wait_for_user(draft)
-                return PENDING
+                return _wait(runtime, scope, draft)
     if trace_id is None:
         assert scope is not None
         if user is not None:
@@ -144,6 +146,12 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
             return OTHER_USER
         trace_id = trace.trace_id
     return _serialise(runtime, draft, trace_id, user, _session_id(scope, draft))
+
+
+def _wait(runtime: Runtime, scope: Scope, draft: Draft) -> Receipt:
+    _serialise(runtime, draft, draft.trace_id or "-", None, None)  # so that a bad value is reported at the call
+    scope.wait_for_visitor(draft)
+    return PENDING
 
 
 def _choose(runtime: Runtime, scope: Scope | None, draft: Draft) -> Trace | None:
@@ -362,10 +370,10 @@ def _place(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[N
 
 def decide(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
     """Make an event whose response has a status by now, or let it wait for the end of the response."""
-    if scope is not None and scope.status is not None:
-        # Django and Flask answer an exception of the view with 500; under ASGI it ends the exchange.
-        if (found.needs_success and scope.status >= 400) or (found.at_end and scope.status >= 500):
-            return
+    status = None if scope is None else scope.status
+    # Django and Flask answer an exception of the view with 500, where under ASGI it ends the exchange.
+    if status is not None and ((found.needs_success and status >= 400) or (found.at_end and status >= 500)):
+        return
     outcome = yield from prepare(runtime, scope, found.draft)
     if isinstance(outcome, Receipt):
         return

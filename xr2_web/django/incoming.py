@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from ..identity import WAITING
+from ..scope import WAITING
 from ..wrapping import is_behind
 
 _UNKNOWN = object()
@@ -52,37 +52,34 @@ class Incoming:
     def cookie(self, name: str) -> str | None:
         return self.native.COOKIES.get(name)
 
-    def session(self, name: str) -> str | None:
-        session = getattr(self.native, "session", None)
-        found = None if session is None else session.get(name)
-        return found if isinstance(found, str) else None
-
-    def user(self) -> Any:
-        """Return the primary key of the user, from what is loaded already where anything is."""
-        found = self._loaded_user()
-        if found is not _UNKNOWN:
-            return found
+    def session(self, name: str) -> Any:
         session: Any = getattr(self.native, "session", None)
         if session is None or session.session_key is None:
             return None
         if not hasattr(session, "_session_cache") and _is_on_a_loop():
             return WAITING
         accessed = session.accessed
-        found = session.get(SESSION_KEY)
+        found = session.get(name)
         session.accessed = accessed
         return found
 
-    async def auser(self) -> Any:
-        found = self._loaded_user()
-        if found is not _UNKNOWN:
-            return found
+    async def asession(self, name: str) -> Any:
         session: Any = getattr(self.native, "session", None)
-        if session is None:
+        if session is None or session.session_key is None:
             return None
         accessed = session.accessed
-        found = await session.aget(SESSION_KEY)
+        found = await session.aget(name)
         session.accessed = accessed
         return found
+
+    def user(self) -> Any:
+        """Return the primary key of the user, from what is loaded already where anything is."""
+        found = self._loaded_user()
+        return self.session(SESSION_KEY) if found is _UNKNOWN else found
+
+    async def auser(self) -> Any:
+        found = self._loaded_user()
+        return await self.asession(SESSION_KEY) if found is _UNKNOWN else found
 
     def serves(self, function: object) -> bool:
         match = self.native.resolver_match
