@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from xr2_web.scope import bound
+
+from ..local_xr2 import LocalXr2
+from .modes import ALL, Mode
+from .site import Site
+
+if find_spec("django") is not None:
+    # Not an option of pytest-django: where only another framework is installed there is none.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.adapters.django_project.settings")
+    import django
+
+    django.setup()
+
+
+@pytest.fixture(autouse=True)
+def _no_scope_leaks() -> Iterator[None]:
+    yield
+    assert bound() is None
+
+
+@pytest.fixture(params=ALL)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Each mode of each framework; a test of some modes only parametrizes it itself."""
+    found: Mode = request.param
+    return found
+
+
+@pytest.fixture
+def open_site(mode: Mode, local_xr2: LocalXr2) -> Iterator[Callable[..., Site]]:
+    """Build sites in this mode; see ``Site`` for the arguments."""
+    opened: list[Site] = []
+
+    def open_site(**options: Any) -> Site:
+        site: Site = mode.site_class()(local_xr2, **options)
+        opened.append(site)
+        return site
+
+    yield open_site
+    for site in reversed(opened):
+        site.close()
+
+
+@pytest.fixture
+def site(open_site: Callable[..., Site]) -> Site:
+    return open_site()
+
+
+_seen: dict[str, set[str]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    name, _, parameters = report.nodeid.partition("[")
+    if report.when == "call" and "/adapters/" in name and report.passed:
+        found = next((mode.id for mode in ALL if mode.id in parameters), None)
+        if found is not None:
+            _seen.setdefault(name, set()).add(found)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _seen:
+        everywhere = sum(len(modes) == len(ALL) for modes in _seen.values())
+        terminalreporter.write_line(
+            f"adapters: {len(_seen)} rows of the contract, {everywhere} of them in all of {len(ALL)} modes, "
+            f"{sum(map(len, _seen.values()))} row-mode pairs passed"
+        )

@@ -1,0 +1,142 @@
+"""The modes of Starlette and FastAPI: async endpoints, and sync ones in the thread pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser, UnauthenticatedUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from xr2_web.runtime import Runtime
+from xr2_web.starlette import Xr2Middleware
+
+from . import asgi
+from .site import Answer, Page, Reply, Site, View, finished
+from .views import VIEWS
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+
+
+class Member(BaseUser):
+    def __init__(self, name: str) -> None:
+        self.display_name = name
+        self.identity = f"id-{name}"
+
+    is_authenticated = True
+    display_name = identity = ""
+
+
+class SessionBackend(AuthenticationBackend):
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        # Not conn.session: that would mark the session as accessed on pages that do not ask for the user.
+        name = conn.scope["session"].get("name")
+        return None if name is None else (AuthCredentials(), Member(name))
+
+
+class StarlettePage(Page):
+    def __init__(self, request: Request, *, is_async: bool) -> None:
+        super().__init__(
+            is_async=is_async, streams_async=is_async, query=request.query_params, path=request.path_params
+        )
+        self._request = request
+
+    async def login(self, name: str) -> str:
+        self._request.session["name"] = name
+        member = self._request.scope["user"] = Member(name)
+        return member.identity
+
+    async def logout(self) -> None:
+        self._request.session.clear()
+        self._request.scope["user"] = UnauthenticatedUser()
+
+
+class StarletteSite(Site):
+    """``extend`` gets the application; ``outer`` and ``inner`` middleware stand outside and inside of ours."""
+
+    middleware_class: Any = Xr2Middleware
+
+    def __init__(
+        self,
+        *args: Any,
+        outer: list[Middleware] | None = None,
+        inner: list[Middleware] | None = None,
+        **keywords: Any,
+    ) -> None:
+        sessions = [
+            Middleware(SessionMiddleware, secret_key="of the session"),
+            Middleware(AuthenticationMiddleware, backend=SessionBackend()),
+        ]
+        self._outer = sessions if outer is None else outer
+        self._inner = inner or []
+        super().__init__(*args, **keywords)
+
+    def open(self) -> None:
+        made: list[Xr2Middleware] = []
+
+        def installed(app: Any) -> Xr2Middleware:
+            made.append(Xr2Middleware(app, **self.settings))
+            return made[-1]
+
+        ours = [Middleware(installed)] if self.is_installed else []
+        self.app = self.make([*self._outer, *ours, *self._inner])
+        self.extend(self.app)
+        self._client = TestClient(self.app, raise_server_exceptions=False, follow_redirects=False)
+        self._client.__enter__()
+        self._made = made
+
+    def make(self, middleware: list[Middleware]) -> Any:
+        """Build the application with all the neutral views."""
+        routes = [Route(view.path, self._native(view), name=view.name, methods=METHODS) for view in VIEWS]
+        return Starlette(routes=routes, middleware=middleware)
+
+    @property
+    def runtime(self) -> Runtime:
+        return self._made[0].runtime
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], *, is_secure: bool) -> Answer:
+        self._client.cookies.clear()
+        base_url = "https://testserver" if is_secure else "http://testserver"
+        response = self._client.request(method, base_url + path, headers=headers)
+        return Answer(response.status_code, response.text, response.headers.multi_items(), response)
+
+    def abandon(self, path: str, headers: Mapping[str, str]) -> None:
+        anyio.run(asgi.abandon, self.app, path, headers)
+
+    def _release(self) -> None:
+        self._client.__exit__(None, None, None)
+
+    def _native(self, view: View) -> Callable[..., Any]:
+        if self.is_async:
+
+            async def aview(request: Request) -> Response:
+                return responded(await view.function(StarlettePage(request, is_async=True)))
+
+            return view.native(aview)
+
+        def sync_view(request: Request) -> Response:
+            return responded(finished(view.function(StarlettePage(request, is_async=False))))
+
+        return view.native(sync_view)
+
+
+def responded(reply: Reply) -> Response:
+    if reply.body is not None:
+        return StreamingResponse(reply.body, reply.status, dict(reply.headers), "text/plain")
+    return Response(reply.text, reply.status, dict(reply.headers), "text/plain")
+
+
+class StarletteAsync(StarletteSite):
+    is_async = streams_async = True
+
+
+class StarletteThread(StarletteSite):
+    is_async = streams_async = False

@@ -1,0 +1,267 @@
+"""Traces follow the visitor to later requests, in each of the ways of CARRY."""
+
+from __future__ import annotations
+
+import pytest
+
+from .modes import DJANGO, FLASK
+
+COOKIE = "xr2_carry"
+HEADER = "x-xr2-carry"
+
+
+def test_a_prompt_fetched_in_a_view_is_carried_to_the_next_request(site):
+    """Trap 1: what a view in a thread or a child task has fetched reaches the response all the same."""
+    visitor = site.visitor()
+
+    fetched = visitor.get("/product/welcome")
+    receipt = visitor.post("/event/purchase_completed")
+
+    assert receipt.text == "accepted"
+    assert [event["trace_id"] for event in site.events()] == [fetched.text]
+
+
+def test_prompts_fetched_in_two_requests_are_both_carried(site):
+    """Trap 9."""
+    visitor = site.visitor()
+
+    welcome = visitor.get("/product/welcome")
+    product = visitor.get("/product/product")
+    visitor.post("/event/signed_up", prompt="welcome")
+    visitor.post("/event/ordered", prompt="product")
+    visitor.post("/event/paid")
+
+    assert {event["event_name"]: event["trace_id"] for event in site.events()} == {
+        "signed_up": welcome.text,
+        "ordered": product.text,
+        "paid": product.text,
+    }
+
+
+def test_prompts_fetched_in_two_requests_are_both_carried_in_the_session(open_site):
+    """Trap 9, with a session middleware that would lose a nested change."""
+    site = open_site(carry="session")
+    visitor = site.visitor()
+
+    welcome = visitor.get("/product/welcome")
+    product = visitor.get("/product/product")
+    visitor.post("/event/signed_up", prompt="welcome")
+    visitor.post("/event/ordered", prompt="product")
+
+    assert {event["event_name"]: event["trace_id"] for event in site.events()} == {
+        "signed_up": welcome.text,
+        "ordered": product.text,
+    }
+    assert COOKIE not in visitor.jar
+
+
+def test_the_session_carries_across_a_login(open_site):
+    site = open_site(carry="session", has_users=True)
+    visitor = site.visitor()
+
+    fetched = visitor.get("/product/welcome")
+    user = visitor.post("/login/ada")
+    visitor.post("/event/paid")
+
+    assert [(event["event_name"], event["trace_id"], event["user_id"]) for event in site.events()] == [
+        ("logged_in", fetched.text, user.text),
+        ("paid", fetched.text, user.text),
+    ]
+
+
+def test_a_header_carries_for_clients_without_cookies(open_site):
+    site = open_site(carry="header")
+    visitor = site.visitor()
+
+    fetched = visitor.get("/product/welcome")
+    visitor.headers["X-Xr2-Carry"] = fetched.header(HEADER)
+    visitor.post("/event/paid")
+
+    assert [event["trace_id"] for event in site.events()] == [fetched.text]
+    assert HEADER in fetched.header("vary").lower()
+    assert fetched.header("cache-control") == "private"
+    assert not fetched.cookies
+
+
+def test_nothing_is_carried_where_carry_is_none(open_site):
+    site = open_site(carry="none")
+    visitor = site.visitor()
+
+    fetched = visitor.get("/product/welcome")
+    later = visitor.post("/event/paid")
+
+    assert later.text == "no_trace"
+    assert not fetched.cookies
+    assert fetched.header("vary") is None
+    assert fetched.header("cache-control") is None
+
+
+def test_the_cookie_is_for_the_server_alone_and_not_sent_across_sites(site):
+    answer = site.visitor().get("/product/welcome")
+
+    cookie = answer.cookies[COOKIE]
+
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/"
+    assert cookie["max-age"] == str(7 * 24 * 60 * 60)
+    assert not cookie["secure"]
+    assert not cookie["domain"]
+
+
+def test_the_cookie_set_on_https_is_sent_on_https_only(site):
+    answer = site.visitor(is_secure=True).get("/product/welcome")
+
+    assert answer.cookies[COOKIE]["secure"]
+
+
+def test_the_cookie_bears_the_name_and_age_that_were_set(open_site):
+    site = open_site(carry_name="shop_prompts", carry_max_age=3600)
+
+    answer = site.visitor().get("/product/welcome")
+
+    assert answer.cookies["shop_prompts"]["max-age"] == "3600"
+
+
+def test_the_cookie_is_set_only_when_it_changed(site):
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+
+    tracked = visitor.post("/event/paid")
+    looked = visitor.get("/whoami")
+
+    assert (tracked.cookies, looked.cookies) == ({}, {})
+    assert tracked.header("vary") is None
+
+
+def test_a_cached_page_that_carries_a_token_becomes_private(site):
+    """Trap 32: a shared cache must never hand one visitor's token to another."""
+    answer = site.visitor().get("/cached/welcome")
+
+    directives = [each.strip() for each in answer.header("cache-control").split(",")]
+    assert sorted(directives) == ["max-age=60", "private"]
+    assert sorted(each.strip() for each in answer.header("vary").split(",")) == ["Accept-Encoding", "Cookie"]
+
+
+def test_a_failed_response_carries_nothing(site):
+    answer = site.visitor().get("/crash")
+
+    assert answer.status == 500
+    assert not answer.cookies
+    assert answer.header("vary") is None
+
+
+@pytest.mark.parametrize("token", ["garbage", "WyJhIiwxXQ.aaaa.bbbb", "x" * 100_000], ids=["word", "form", "long"])
+def test_a_bad_token_is_ignored_and_counted(site, token):
+    visitor = site.visitor()
+    visitor.jar[COOKIE] = token
+
+    later = visitor.post("/event/paid")
+    fetched = visitor.get("/product/welcome")
+    visitor.post("/event/paid")
+
+    assert (later.status, later.text) == (200, "no_trace")
+    assert [event["trace_id"] for event in site.events()] == [fetched.text]
+    assert site.runtime.counts["bad_token"] == 2
+
+
+def test_a_tampered_token_is_ignored_and_counted(site):
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+    payload, rest = visitor.jar[COOKIE].split(".", 1)
+    visitor.jar[COOKIE] = f"{payload[:-4]}AAAA.{rest}"
+
+    later = visitor.post("/event/paid")
+
+    assert later.text == "no_trace"
+    assert site.runtime.counts["bad_token"] == 1
+
+
+def test_a_token_of_another_site_is_ignored_and_counted(open_site):
+    theirs = open_site(secret_key="theirs and nobody else's")
+    visitor = theirs.visitor()
+    visitor.get("/product/welcome")
+    theirs.close()
+    ours = open_site(secret_key="ours and nobody else's")
+    visitor.site = ours
+
+    later = visitor.post("/event/paid")
+
+    assert later.text == "no_trace"
+    assert ours.runtime.counts["bad_token"] == 1
+
+
+@pytest.mark.parametrize("mode", [*DJANGO, *FLASK])
+def test_a_token_signed_before_the_key_was_changed_is_taken(open_site):
+    before = open_site(keys=["the old secret key of this site"])
+    visitor = before.visitor()
+    fetched = visitor.get("/product/welcome")
+    before.close()
+    after = open_site(keys=["the new secret key of this site", "the old secret key of this site"])
+    visitor.site = after
+
+    visitor.post("/event/paid")
+    visitor.get("/product/product")
+    after.close()
+    rotated = open_site(keys=["the new secret key of this site"])
+    visitor.site = rotated
+    visitor.post("/event/signed_up", prompt="welcome")
+
+    assert [event["trace_id"] for event in rotated.events()] == [fetched.text, fetched.text]
+
+
+@pytest.mark.parametrize("mode", [*DJANGO, *FLASK])
+def test_a_token_signed_with_a_key_that_is_gone_is_ignored(open_site):
+    before = open_site(keys=["the old secret key of this site"])
+    visitor = before.visitor()
+    visitor.get("/product/welcome")
+    before.close()
+    after = open_site(keys=["the new secret key of this site"])
+    visitor.site = after
+
+    later = visitor.post("/event/paid")
+
+    assert later.text == "no_trace"
+
+
+def test_two_requests_on_one_thread_share_nothing(site):
+    """Trap 23."""
+    site.visitor().get("/product/welcome")
+
+    other = site.visitor()
+
+    assert other.get("/whoami").text == "None None"
+    assert other.post("/event/paid").text == "no_trace"
+    assert site.events() == []
+
+
+def test_a_request_after_a_crash_shares_nothing_with_it(site):
+    """Trap 23, where the view raised."""
+    site.visitor().post("/crash")
+
+    assert site.visitor().get("/whoami").text == "None None"
+
+
+def test_one_session_id_accompanies_all_events_of_a_visitor(site):
+    first, second = site.visitor(), site.visitor()
+
+    for visitor in (first, second):
+        visitor.get("/product/welcome")
+        visitor.post("/event/signed_up")
+        visitor.get("/product/product")
+        visitor.post("/event/paid")
+
+    sessions = [event["session_id"] for event in site.events()]
+    assert None not in sessions
+    assert sessions[0] == sessions[1] != sessions[2] == sessions[3]
+
+
+def test_the_first_trace_counts_where_attribution_says_so(open_site):
+    site = open_site(attribution="first")
+    visitor = site.visitor()
+
+    first = visitor.get("/product/welcome")
+    visitor.get("/product/product")
+    visitor.post("/event/paid")
+
+    assert [event["trace_id"] for event in site.events()] == [first.text]
