@@ -11,7 +11,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "xr2_web"
 
 LAYERS = [
-    {"_version", "errors", "once"},
+    {"_version", "errors", "forks"},
+    {"once"},
     {"rendering", "values", "pacing"},
     {"models"},
     {"settings", "wire"},

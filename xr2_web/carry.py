@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import wire
+from .forks import holding_off_forks
 from .models import Trace
 from .once import once
 from .settings import TRACE_LIFE
@@ -50,12 +51,13 @@ class Seal:
 
     def read(self, token: str) -> Carried | None:
         """Return what a token holds; None where it is forged, damaged or too old."""
-        from itsdangerous import BadData
-
         if len(token) > MOST_BYTES:
             return None
+        serializer = self._serializer
+        from itsdangerous import BadData
+
         try:
-            session_id, owner, rows = self._serializer.loads(token, max_age=self._max_age)
+            session_id, owner, rows = serializer.loads(token, max_age=self._max_age)
             traces = tuple(Trace(*row) for row in rows)
         except (BadData, ValueError, TypeError):
             return None
@@ -72,9 +74,10 @@ class Seal:
 
     @once
     def _serializer(self) -> URLSafeTimedSerializer:
-        from hashlib import sha256
+        with holding_off_forks:
+            from hashlib import sha256
 
-        from itsdangerous import URLSafeTimedSerializer
+            from itsdangerous import URLSafeTimedSerializer
 
         return URLSafeTimedSerializer(
             # itsdangerous signs with the last key.
@@ -91,7 +94,8 @@ def derived_key(api_key: str) -> bytes:
 
 
 def _keyed_hash(key: bytes, message: bytes) -> bytes:
-    import hmac
+    with holding_off_forks:
+        import hmac
 
     return hmac.digest(key, message, "sha256")
 

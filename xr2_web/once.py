@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from threading import RLock
 from typing import Any, Generic, TypeVar, overload
+
+from .forks import ForkLock
 
 T = TypeVar("T")
 
-_making = RLock()
-
-
-def _renew_lock() -> None:
-    global _making
-    _making = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may have held it at the fork.
-    os.register_at_fork(after_in_child=_renew_lock)
+_making = ForkLock()
 
 
 class once(Generic[T]):

@@ -11,6 +11,7 @@ from . import pacing, wire
 from .client import adrive, drive
 from .courier import Courier
 from .flow import Conversation, Patience, guarded
+from .forks import holding_off_forks
 from .once import once
 from .outbox import Outbox
 from .outbox.memory import MemoryOutbox
@@ -79,7 +80,12 @@ class Process:
         return AsyncTransport(self._address)
 
     def _new_transport(self, connections: int) -> SyncTransport:
-        from .transport import SyncTransport
+        # The courier's thread comes here first, while the application may be about to fork its workers.
+        with holding_off_forks:
+            import email.utils  # noqa: F401
+            import random  # noqa: F401
+
+            from .transport import SyncTransport
 
         return SyncTransport(self._address, connections=connections)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from . import settings, wire
+from .forks import ForkLock, holding_off_forks
 from .models import Prompt, Receipt
 from .once import once
 from .outbox import Entry, Put
@@ -62,7 +61,7 @@ class Runtime:
         self._defer = defer
         self._counter: Counter[str] = Counter()
         self._told: set[object] = set()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._process: Process | None = None
         if not chosen.is_active:
             logger.warning("xr2_web.off: %s; prompts fall back and no event is sent", chosen.why_inactive)
@@ -73,7 +72,8 @@ class Runtime:
     @once
     def seal(self) -> Seal:
         """What signs the token that a visitor carries."""
-        from .carry import Seal, derived_key
+        with holding_off_forks:
+            from .carry import Seal, derived_key
 
         given = [self.settings.secret_key] if self.settings.secret_key else self._keys()
         keys = [key.encode() if isinstance(key, str) else key for key in given if key]
@@ -126,6 +126,7 @@ class Runtime:
         if process is None or process.pid != os.getpid():
             return
         self._process = None
+        atexit.unregister(self.close)
         left = process.close(self.settings.shutdown_timeout if timeout is None else timeout)
         if left:
             logger.warning("xr2_web.events_left: %d events were not delivered before the end", left)
@@ -152,30 +153,16 @@ class Runtime:
         return process
 
     def _new_process(self) -> Process:
-        from .process import Process
+        with holding_off_forks:
+            from .process import Process
 
-        atexit.register(_close_at_exit, weakref.ref(self))
+        atexit.register(self.close)
         return Process(self.settings, count=self.count, chance=self.chance)
 
 
-def _close_at_exit(reference: weakref.ref[Runtime]) -> None:
-    if (runtime := reference()) is not None:
-        runtime.close()
-
-
-_making = threading.RLock()
+_making = ForkLock()
 _default: Runtime | None = None
 _is_chosen = False
-
-
-def _renew_lock() -> None:
-    global _making
-    _making = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    # Another thread of the parent may have held it at the fork.
-    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def configure(**keywords: Unpack[SettingsKeywords]) -> Runtime:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from . import pacing, values
 from ._version import __version__
 from .errors import DeadlineExceeded, InvalidValue
+from .forks import holding_off_forks
 from .models import CheckAPIKeyResponse, EventResponse, Prompt, Response
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ def decode(body: bytes) -> Any:
 
 @cache
 def _msgspec() -> Any:
-    import msgspec
+    with holding_off_forks:
+        import msgspec
 
     return msgspec
 
