@@ -270,7 +270,11 @@ class TestRequests:
 
 
 class TestSilence:
-    """Trap 34, and what else keeps a caller waiting: back by the deadline, and no thread stays behind."""
+    """Whatever keeps a caller waiting: back by the deadline, and no thread stays behind.
+
+    What holds it is ``_DeadlineStream._time_left`` for the sync client, ``asyncio.timeout`` in
+    ``AsyncTransport.send`` for the async one, and for both the one shared look-up in ``Resolver.begin``.
+    """
 
     @pytest.fixture(autouse=True)
     def _threads(self) -> Iterator[None]:
@@ -967,6 +971,20 @@ class TestThreads:
             are_closed = server.until_ended(1)
 
         assert are_closed
+
+    def test_a_call_while_the_interpreter_ends_is_answered(self) -> None:
+        program = """
+import atexit, sys
+from xr2_web.client import xR2Client
+client = xR2Client("xr2_dev_x", base_url=sys.argv[1], total_retries=0, deadline=5)
+atexit.register(lambda: print(client.check_api_key().ok))
+"""
+        with ScriptedServer() as server:
+            ended = subprocess.run(
+                [sys.executable, "-c", program, server.base_url], capture_output=True, text=True, check=False
+            )
+
+        assert (ended.stdout, ended.stderr) == ("True\n", "")
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_does_not_share_its_parents_connections(self) -> None:
