@@ -38,6 +38,25 @@ def dev(host: str, port: int, prompts: Path | None, ephemeral: bool) -> None:
         command.serve(host=host, port=port, prompts=prompts, ephemeral=ephemeral)
 
 
+@main.command()
+@click.option(
+    "--framework",
+    type=click.Choice(["django", "flask", "starlette", "fastapi", "all"]),
+    default="all",
+    show_default=True,
+    help="Which example to run.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@click.option("--keep", is_flag=True, help="Leave everything running afterwards, until Ctrl-C.")
+def demo(framework: str, as_json: bool, keep: bool) -> None:
+    """Run the example apps, lead two visitors through each, and show what arrives at xR2."""
+    with _explained(extra="demo"):
+        from .demo import command
+
+        code = command.run(framework, as_json=as_json, keep=keep)
+    raise SystemExit(code)
+
+
 @contextmanager
 def _explained(*, extra: str) -> Iterator[None]:
     """Turn what the user can mend into one line and exit code 1; ``extra`` brings what may be missing."""

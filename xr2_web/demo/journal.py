@@ -1,0 +1,60 @@
+"""What the local xR2 tells of what has arrived, as values. No I/O happens here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event that reached xR2, with the prompt of its trace; ``refused`` says why xR2 did not take it."""
+
+    trace_id: str | None
+    event_name: str | None
+    user_id: str | None = None
+    session_id: str | None = None
+    value: float | None = None
+    currency: str | None = None
+    is_duplicate: bool = False
+    refused: str | None = None
+    slug: str | None = None
+    version_number: int | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether xR2 counts it."""
+        return self.refused is None and not self.is_duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A prompt that was fetched once, and what arrived under its trace."""
+
+    trace_id: str
+    slug: str
+    version_number: int
+    events: tuple[Arrival, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Everything that has happened so far, oldest first; ``refused`` belongs to no trace."""
+
+    traces: tuple[Trace, ...]
+    refused: tuple[Arrival, ...]
+
+    def arrivals(self) -> tuple[Arrival, ...]:
+        """Return every event that reached xR2, refused ones and repeats too."""
+        of_traces = (
+            replace(event, slug=trace.slug, version_number=trace.version_number)
+            for trace in self.traces
+            for event in trace.events
+        )
+        return (*of_traces, *self.refused)
+
+
+def decode(answer: bytes) -> Journal:
+    """Read the answer of ``GET /api/local/traces``."""
+    return msgspec.json.decode(answer, type=Journal)
