@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from typing import Any
 
 import pytest
@@ -117,3 +118,22 @@ def test_an_invalid_value_says_where_it_was_passed_in() -> None:
     error = InvalidValue("must be text", path="metadata.items[2]")
 
     assert (error.path, str(error)) == ("metadata.items[2]", "metadata.items[2]: must be text")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigurationError(["one", "two"]),
+        PromptUnavailable("welcome", "gone", status_code=404),
+        VariableError("missing", ["name"]),
+        InvalidValue("is not a number", path="value"),
+        RateLimited("slow down", status_code=429, retry_after=3.0, reset_time="2026-01-01"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_survives_pickling_with_its_data(error: Xr2Error) -> None:
+    restored = pickle.loads(pickle.dumps(error))
+
+    assert type(restored) is type(error)
+    assert str(restored) == str(error)
+    assert vars(restored) == vars(error)

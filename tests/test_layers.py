@@ -92,9 +92,7 @@ def test_every_module_has_its_layer() -> None:
 def test_imports_point_down(path: Path) -> None:
     module = module_of(path)
 
-    upward = {
-        name for name in imported_modules(path) if name != module and LEVEL[name] >= LEVEL[module]
-    }
+    upward = {name for name in imported_modules(path) if name != module and LEVEL[name] >= LEVEL[module]}
 
     assert not upward
 

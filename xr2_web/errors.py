@@ -22,10 +22,14 @@ No exception of a dependency leaves the library; it is the ``__cause__`` of one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class Xr2Error(Exception):
-    """Base of every error that this library raises."""
+    """Base of every error that this library raises. Each can be pickled, and so cross a process pool."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class ConfigurationError(Xr2Error):
@@ -119,3 +123,9 @@ class ConnectionFailed(ApiError):
 
 class DeadlineExceeded(ConnectionFailed):
     """No answer came in time."""
+
+
+def _restored(kind: type[Xr2Error], arguments: tuple[Any, ...], state: dict[str, Any]) -> Xr2Error:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
