@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .identity import Carried, Steps, has_consent, settle
+from .identity import Carried, Steps, claim, has_consent, settle
 from .outbox import Entry
 from .runtime import Runtime
 from .scope import WAITING, Incoming, Scope
@@ -32,7 +32,7 @@ class Exchange:
         """Serve an installation; ``show`` makes the neutral view of the framework's request."""
         self.runtime = runtime
         self.open_scope = Scope.kind_for(runtime, show, self)
-        """Takes the framework's request and returns its scope; what the visitor carries is read on first use."""
+        """Returns a scope, whose ``native`` is then the framework's request; all else is read on first use."""
         self.mode = runtime.settings.carry
         self.name = runtime.settings.carry_name or CARRY_NAMES[self.mode]
         self.max_age = runtime.settings.carry_max_age
@@ -89,7 +89,7 @@ class Exchange:
             yield Carried(scope)
         user = yield scope
         if isinstance(user, str):
-            scope.claim(self.runtime.seal.pseudonym(user))
+            claim(scope, user)
         assert scope.session_id is not None
         return self.runtime.seal.write(scope.session_id, scope.owner, scope.traces)
 

@@ -68,7 +68,8 @@ class _Installed:
         if KEY in environ:
             return self._wsgi_app(environ, start_response)
         environ[KEY] = self
-        scope = self._exchange.open_scope(environ)
+        scope = self._exchange.open_scope()
+        scope.native = environ
         token = bind(scope)
         try:
             body = self._wsgi_app(environ, start_response)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -97,6 +98,8 @@ class Scope:
 
     runtime: Any
     """The installation that this scope belongs to."""
+    native: Any = None
+    """The framework's request."""
 
     is_touched = False
     """Whether anything of this scope was used; if not, its request ends without any work."""
@@ -104,6 +107,8 @@ class Scope:
     """Whether the visitor's next requests must learn something from this one."""
     status: int | None = None
     """The status of the response, once it is known: what is fetched from then on is not carried."""
+    has_left = False
+    """Whether the last of the response was sent, where an adapter sees that before the end."""
     is_ended = False
     """Whether the response has left; what waits for its end from here on waits for nothing."""
     consent: bool | None = None
@@ -126,14 +131,11 @@ class Scope:
     _on_status: list[Any] | None = None
     _on_end: list[Any] | None = None
 
-    def __init__(self, native: Any = None) -> None:
-        self.native = native
-
     @classmethod
     def kind_for(cls, runtime: Any, show: Callable[[Any], Incoming], carrier: Carrier) -> type[Scope]:
-        """Return the class of an installation's scopes: they are made of the framework's request alone.
+        """Return the class of an installation's scopes, whose ``native`` is then set to the framework's request.
 
-        ``show`` makes the neutral view of it, and ``carrier`` reads what the visitor carries, both on first use.
+        There is no ``__init__`` because one in Python makes an object cost three times as much. ``show`` makes the neutral view of it, and ``carrier`` reads what the visitor carries, both on first use.
         """
         shared = {"runtime": runtime, "_show": staticmethod(show), "_carrier": carrier}
         return type(cls.__name__, (cls,), shared)
@@ -156,8 +158,11 @@ class Scope:
         """Load what the visitor carries, on the first use; False where that must be waited for."""
         self.is_touched = True
         if not self._is_loaded:
-            self._is_loaded = self._carrier is None or self._carrier.load(self)
-        return self._is_loaded
+            # Never set back to false: another thread may have waited for it meanwhile.
+            if self._carrier is not None and not self._carrier.load(self):
+                return self._is_loaded
+            self._is_loaded = True
+        return True
 
     async def aload(self) -> None:
         """Load what the visitor carries, waiting for it."""
@@ -189,21 +194,36 @@ class Scope:
             self.session_id = self.session_id or new_session_id()
             self.is_changed = True
 
-    def choose(self, attribution: str, slug: str | None, now: float) -> Trace | None:
-        """Return the live trace that an event of now belongs to."""
-        alive = [trace for trace in self.traces if trace.fetched_at + TRACE_LIFE > now and slug in (None, trace.slug)]
+    @property
+    def fetched(self) -> int:
+        """How many traces this request has added so far."""
+        with _lock:
+            return len(self._traces or ()) - self._carried
+
+    def choose(self, attribution: str, slug: str | None, now: float, *, fetched: int | None = None) -> Trace | None:
+        """Return the live trace that an event of now belongs to, or of when this request had added ``fetched``."""
+        self.touch()
+        with _lock:
+            known = (self._traces or [])[: None if fetched is None else self._carried + fetched]
+        alive = [trace for trace in known if trace.fetched_at + TRACE_LIFE > now and slug in (None, trace.slug)]
         if not alive:
             return None
         return alive[0] if attribution == "first" else alive[-1]
 
-    def claim(self, owner: str) -> None:
-        """Note whose scope this is; what somebody else carried here is dropped, and a new session begins."""
+    def claim(self, owner: str, *former: str) -> None:
+        """Note whose scope this is; what somebody else carried here is dropped, and a new session begins.
+
+        ``former`` are the hashes of the same user under older signing keys. A scope bound by hand has no visitor:
+        it stays as it was made.
+        """
+        if self._carrier is None:
+            return
         self.touch()
         with _lock:
             if self.owner == owner:
                 return
-            if self.owner is not None:
-                self.has_lost_traces = self._carried > 0
+            if self.owner is not None and self.owner not in former:
+                self.has_lost_traces = self.has_lost_traces or self._carried > 0
                 self._traces = (self._traces or [])[self._carried :]
                 self._carried = 0
                 self.session_id = new_session_id()
@@ -290,12 +310,26 @@ def binding(scope: Scope | None) -> Iterator[None]:
 def propagate(function: Callable[P, R]) -> Callable[P, R]:
     """Carry the scope bound now, and nothing else of the context, into a thread or an executor."""
     scope = bound()
+    if inspect.iscoroutinefunction(function):
+        return _propagated_coroutine(function, scope)
 
     @functools.wraps(function)
     def propagated(*args: P.args, **kwargs: P.kwargs) -> R:
         token = bind(scope)
         try:
             return function(*args, **kwargs)
+        finally:
+            unbind(token)
+
+    return propagated
+
+
+def _propagated_coroutine(function: Callable[..., Any], scope: Scope | None) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def propagated(*args: Any, **kwargs: Any) -> Any:
+        token = bind(scope)
+        try:
+            return await function(*args, **kwargs)
         finally:
             unbind(token)
 

@@ -46,47 +46,48 @@ class Xr2Middleware:
                 send = lifespan.closing(self.runtime, send)
             await self.app(scope, receive, send)
             return
-        bound = scope[KEY] = self.exchange.open_scope(scope)
-        is_complete = False
+        exchange = self.exchange
+        # A mark and not the scope: a cycle would leave every request to the garbage collector.
+        scope[KEY] = exchange
+        bound = exchange.open_scope()
+        bound.native = scope
 
         # Not a coroutine function: a message that needs nothing costs no coroutine.
         def forward(message: Message) -> Awaitable[None]:
-            nonlocal is_complete
             name = message["type"]
             if name == "http.response.start":
-                if bound.is_touched or self.exchange.has_routes:
-                    return _depart(self.exchange, bound, message, send)
+                if bound.is_touched or exchange.has_routes:
+                    return _depart(exchange, bound, message, send)
                 bound.status = message["status"]
             elif name == "websocket.accept":
                 bound.status = 101
-            elif _is_last(message):
+            elif not message.get("more_body") and name in _LAST:
                 if bound.is_touched:
-                    return last(message)
-                is_complete = True
+                    return _last(bound, message, send)
+                bound.has_left = True
             return send(message)
-
-        async def last(message: Message) -> None:
-            nonlocal is_complete
-            await send(message)
-            is_complete = True
 
         token = bind(bound)
         try:
             await self.app(scope, receive, forward)
-            is_complete = is_complete or kind == "websocket"
+            if kind == "websocket":
+                bound.has_left = True
         except BaseException:
-            is_complete = False
+            bound.has_left = False
             raise
         finally:
             unbind(token)
             bound.is_ended = True
             if bound.is_touched:
-                self.exchange.finish(bound, is_complete=is_complete)
+                exchange.finish(bound, is_complete=bound.has_left)
 
 
-def _is_last(message: Message) -> bool:
-    kind = message["type"]
-    return kind == "http.response.pathsend" or (kind == "http.response.body" and not message.get("more_body", False))
+_LAST = frozenset({"http.response.body", "http.response.pathsend"})
+
+
+async def _last(bound: Scope, message: Message, send: Send) -> None:
+    await send(message)
+    bound.has_left = True
 
 
 async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send) -> None:

@@ -15,7 +15,7 @@ from ..identity import asettle, settle
 from ..scope import Scope, bind, unbind
 from .installation import installation
 
-_MARK = "_xr2_web_scope"
+_MARK = "_xr2_web_exchange"
 
 
 class Xr2Middleware:
@@ -31,6 +31,7 @@ class Xr2Middleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         self.exchange = installation()
+        self.needs_session = self.exchange.mode == "session"
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
@@ -42,7 +43,10 @@ class Xr2Middleware:
         if _MARK in request.__dict__:
             response: HttpResponseBase = self.get_response(request)
             return response
-        scope = request.__dict__[_MARK] = exchange.open_scope(request)
+        # A mark and not the scope: a cycle would leave every request to the garbage collector.
+        request.__dict__[_MARK] = exchange
+        scope = exchange.open_scope()
+        scope.native = request
         token = bind(scope)
         try:
             response = self.get_response(request)
@@ -58,7 +62,10 @@ class Xr2Middleware:
         if _MARK in request.__dict__:
             response: HttpResponseBase = await self.get_response(request)
             return response
-        scope = request.__dict__[_MARK] = exchange.open_scope(request)
+        # A mark and not the scope: a cycle would leave every request to the garbage collector.
+        request.__dict__[_MARK] = exchange
+        scope = exchange.open_scope()
+        scope.native = request
         token = bind(scope)
         try:
             response = await self.get_response(request)
