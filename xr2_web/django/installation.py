@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -43,21 +42,26 @@ def installation() -> Exchange:
         return _installed
 
 
-def at_commit(callback: Callable[[], None]) -> bool:
+def at_commit(callback: Callable[[], None], *, waited_for: frozenset[str] = frozenset()) -> bool:
     """Run a callback when every transaction that is open now has committed; False where none is open.
 
     In async code only the flag may be read: there ``on_commit`` itself would be an error.
     """
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block:
-            transaction.on_commit(partial(_committed, callback), using=connection.alias, robust=True)
+        if connection.in_atomic_block and connection.alias not in waited_for:
+            _defer(callback, connection.alias, waited_for | {connection.alias})
             return True
     return False
 
 
-def _committed(callback: Callable[[], None]) -> None:
-    if not at_commit(callback):
-        callback()
+def _defer(callback: Callable[[], None], alias: str, waited_for: frozenset[str]) -> None:
+    # No partial: where one fails Django asks for its __qualname__, and breaks the commit by that.
+    def committed() -> None:
+        # Each alias once: in a TestCase the block is open still when the captured callbacks run.
+        if not at_commit(callback, waited_for=waited_for):
+            callback()
+
+    transaction.on_commit(committed, using=alias, robust=True)
 
 
 def _keys() -> list[str]:
