@@ -7,15 +7,16 @@ keyed hash only, and nobody but us can make one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import wire
 from .forks import holding_off_forks
 from .models import Trace
 from .once import once
-from .settings import TRACE_LIFE
+from .values import TRACE_LIFE
 
 if TYPE_CHECKING:
+    import msgspec
     from itsdangerous import URLSafeTimedSerializer
 
 MOST_TRACES = 8
@@ -32,7 +33,11 @@ class Carried(NamedTuple):
 
 
 class Seal:
-    """Signs and reads tokens; ``keys`` are the signing keys, newest first, of which the first signs."""
+    """Signs and reads tokens; ``keys`` are the signing keys, newest first, of which the first signs.
+
+    A token is as good as the visitor's own: who presents somebody else's is taken for them, until an event of another
+    user drops its traces.
+    """
 
     def __init__(self, keys: Sequence[bytes], *, max_age: int, clock: Callable[[], float]) -> None:
         self._keys = keys
@@ -41,10 +46,9 @@ class Seal:
 
     def write(self, session_id: str, owner: str | None, traces: Sequence[Trace]) -> str:
         """Return a token with the newest traces that fit."""
-        kept = list(traces)[-MOST_TRACES:]
+        kept = tuple(traces[-MOST_TRACES:])
         while True:
-            rows = [[trace.slug, trace.trace_id, trace.version_number, trace.fetched_at] for trace in kept]
-            token = str(self._serializer.dumps([session_id, owner, rows]))
+            token = str(self._serializer.dumps(Carried(session_id, owner, kept)))
             if len(token) <= MOST_BYTES or not kept:
                 return token
             kept = kept[1:]
@@ -57,33 +61,48 @@ class Seal:
         from itsdangerous import BadData
 
         try:
-            session_id, owner, rows = serializer.loads(token, max_age=self._max_age)
-            traces = tuple(Trace(*row) for row in rows)
-        except (BadData, ValueError, TypeError):
+            carried, signed_at = serializer.loads(token, return_timestamp=True)
+        except (BadData, ValueError):
             return None
-        oldest = self._clock() - TRACE_LIFE
-        return Carried(session_id, owner, tuple(trace for trace in traces if trace.fetched_at > oldest))
+        now = self._clock()
+        # Not by itsdangerous' own check, which refuses what a server whose clock is a second ahead has just signed.
+        if now - signed_at.timestamp() > self._max_age:
+            return None
+        alive = tuple(trace for trace in carried.traces if trace.fetched_at > now - TRACE_LIFE)
+        return Carried(carried.session_id, carried.owner, alive)
 
     def pseudonym(self, personal: str) -> str:
         """Return the keyed hash of something personal: the same for the same key, and no way back."""
-        return _keyed_hash(self._derived, personal.encode()).hex()[:32]
+        return self.pseudonyms(personal)[0]
+
+    def pseudonyms(self, personal: str) -> tuple[str, ...]:
+        """Return the keyed hash of something personal under each key, newest first."""
+        return tuple(_keyed_hash(key, personal.encode()).hex()[:32] for key in self._derived)
 
     @once
-    def _derived(self) -> bytes:
-        return _keyed_hash(self._keys[0], b"xr2_web.pseudonym")
+    def _derived(self) -> tuple[bytes, ...]:
+        return tuple(_keyed_hash(key, b"xr2_web.pseudonym") for key in self._keys)
 
     @once
     def _serializer(self) -> URLSafeTimedSerializer:
         with holding_off_forks:
             from hashlib import sha256
 
-            from itsdangerous import URLSafeTimedSerializer
+            import msgspec
+            from itsdangerous import TimestampSigner, URLSafeTimedSerializer
+
+        clock = self._clock
+
+        class Signer(TimestampSigner):
+            def get_timestamp(self) -> int:
+                return int(clock())
 
         return URLSafeTimedSerializer(
             # itsdangerous signs with the last key.
             list(reversed(self._keys)),
             salt="xr2_web.carry",
-            serializer=_Json,
+            serializer=_Json(msgspec.json.Decoder(Carried)),
+            signer=Signer,
             signer_kwargs={"digest_method": sha256, "key_derivation": "hmac"},
         )
 
@@ -101,10 +120,11 @@ def _keyed_hash(key: bytes, message: bytes) -> bytes:
 
 
 class _Json:
-    @staticmethod
-    def dumps(value: Any) -> str:
+    def __init__(self, decoder: msgspec.json.Decoder[Carried]) -> None:
+        self._decoder = decoder
+
+    def dumps(self, value: object) -> str:
         return wire.encode(value).decode()
 
-    @staticmethod
-    def loads(text: str | bytes) -> Any:
-        return wire.decode(text if isinstance(text, bytes) else text.encode())
+    def loads(self, text: str) -> Carried:
+        return self._decoder.decode(text)

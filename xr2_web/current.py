@@ -65,6 +65,6 @@ def scope(
     if trace_id is not None:
         opened.add(Trace("", trace_id, 0, int(chosen.chance.wall())))
     opened.session_id = session_id
-    opened.given_user_id = None if user_id is None else identity.disguised(chosen, user_id)
+    opened.given_user_id = identity.named(opened, user_id)
     with binding(opened):
         yield

@@ -70,10 +70,24 @@ def disguised(runtime: Any, user_id: object) -> str:
     return shown
 
 
+def claim(scope: Scope, user_id: str) -> None:
+    """Note that a scope is this user's; what another user carried here is dropped."""
+    scope.claim(*scope.runtime.seal.pseudonyms(user_id))
+
+
 def current_user(scope: Scope) -> str | None:
     """Return the user's id where it can be had without waiting, else None."""
     found = _user(scope)
     return None if found is WAITING else found
+
+
+def named(scope: Scope, user_id: object) -> str | None:
+    """Return the id of a user who is named for a scope bound by hand; one that cannot be sent is told and left out."""
+    try:
+        return _presentable(scope, user_id)  # type: ignore[no-any-return]
+    except InvalidValue as exc:
+        _unknown(scope, exc)
+        return None
 
 
 def _user(scope: Scope) -> Any:
