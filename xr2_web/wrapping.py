@@ -1,7 +1,7 @@
 """Wrapping any callable so that somebody sees what it returned: one shell for each kind of callable.
 
-The wrapper keeps the signature, and a generator stays a generator. The watcher enters once, at the call; an
-exception of the wrapped callable passes through untouched, and it is never called twice.
+The wrapper keeps the signature, and a generator stays a generator. The watcher enters once, at the call, or at the
+first step of a generator; an exception of the wrapped callable passes through untouched, and it is never called twice.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
 HANDLERS = ("get", "head", "options", "trace", "post", "put", "patch", "delete")
+
+_MOST_LAYERS = 50
 
 
 class Call(NamedTuple):
@@ -42,6 +44,10 @@ class Watcher(Protocol):
 
 def wrap(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
     """Return ``function`` watched, of the same kind and with the same signature."""
+    if isinstance(function, (classmethod, staticmethod)):
+        return type(function)(wrap(function.__func__, watcher))
+    if not callable(function):
+        raise TypeError(f"a {type(function).__name__} cannot be watched; decorate a function, a method or a class")
     wrapper = _shell_for(function)(function, watcher)
     functools.update_wrapper(wrapper, function)
     with contextlib.suppress(NameError, ValueError, TypeError):
@@ -51,37 +57,39 @@ def wrap(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
 
 
 def wrap_handlers(owner: type, watcher: Watcher, methods: frozenset[str]) -> None:
-    """Watch the handlers of a class-based view that serve one of ``methods`` (capitals)."""
+    """Watch the handlers of a class-based view that serve one of ``methods`` (capitals).
+
+    Raises ``TypeError`` where there are none: the event could never happen.
+    """
     found = [name for name in HANDLERS if callable(getattr(owner, name, None))]
-    if not found:
-        raise TypeError(
-            f"{owner.__qualname__} has no handlers ({', '.join(HANDLERS)}); decorate the method that counts instead"
-        )
-    for name in found:
-        if name.upper() in methods:
-            setattr(owner, name, wrap(getattr(owner, name), watcher))
+    counting = [name for name in found if name.upper() in methods]
+    if not counting:
+        handlers = ", ".join(sorted(map(str.lower, methods)))
+        hint = "say methods={'GET'} if opening the page is the event" if found else "decorate the method that counts"
+        raise TypeError(f"{owner.__qualname__} has none of the handlers {handlers}; {hint}")
+    for name in counting:
+        setattr(owner, name, wrap(inspect.getattr_static(owner, name), watcher))
 
 
 def is_behind(function: object, view: object, method: str) -> bool:
     """Say whether ``function`` is ``view``, or what its decorators, partials or class lead to for ``method``."""
-    seen = 0
-    while view is not None and seen < 50:
-        if view is function or getattr(view, "__func__", None) is function:
+    for layer in _layers(view):
+        if layer is function:
             return True
-        owner = view if isinstance(view, type) else getattr(view, "view_class", getattr(view, "cls", None))
-        if owner is not None and _leads_to(function, getattr(owner, method.lower(), None)):
+        owner = layer if isinstance(layer, type) else getattr(layer, "view_class", getattr(layer, "cls", None))
+        if any(each is function for each in _layers(getattr(owner, method.lower(), None))):
             return True
-        view = getattr(view, "__wrapped__", None) or getattr(view, "func", None)
-        seen += 1
     return False
 
 
-def _leads_to(function: object, handler: object) -> bool:
-    while handler is not None:
-        if handler is function:
-            return True
-        handler = getattr(handler, "__wrapped__", None)
-    return False
+def _layers(callable_object: object) -> Iterator[object]:
+    """Go down through decorators, partials and bound methods; not for ever, where one leads back to itself."""
+    for _ in range(_MOST_LAYERS):
+        if callable_object is None:
+            return
+        callable_object = getattr(callable_object, "__func__", callable_object)
+        yield callable_object
+        callable_object = getattr(callable_object, "__wrapped__", getattr(callable_object, "func", None))
 
 
 def _shell_for(function: Callable[..., Any]) -> Callable[[Callable[..., Any], Watcher], Callable[..., Any]]:
