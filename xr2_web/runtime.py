@@ -10,11 +10,13 @@ import atexit
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from . import settings, wire
+from .errors import ConfigurationError
 from .forks import ForkLock, holding_off_forks
 from .models import Prompt, Receipt
 from .once import once
@@ -135,8 +137,13 @@ class Runtime:
         self._put(entry)
 
     def _put(self, entry: Entry) -> Receipt:
-        process = self._here()
-        outcome = process.outbox.put(entry)
+        try:
+            process = self._here()
+            outcome = process.outbox.put(entry)
+        except Exception as exc:  # noqa: BLE001
+            kind = type(exc).__name__
+            self.tell_once(("outbox", kind), "xr2_web.outbox_failed: an event could not be kept: %s", kind)
+            outcome = Put.FULL
         if outcome is not Put.ACCEPTED:
             self.count(outcome.value or "")
             return _REFUSED[outcome]
@@ -182,15 +189,40 @@ def started(runtime: Runtime) -> None:
 
 
 def default() -> Runtime:
-    """Return the process default; without ``configure`` and adapters it is made from the environment."""
+    """Return the process default; without ``configure`` and adapters it is made from the environment.
+
+    Where the environment has mistakes it is off and says so: this may be somebody's request, and no start.
+    """
     global _default
     if _default is None:
         with _making:
             if _default is None:
-                _default = Runtime(settings.load(settings.environment()))
+                _default = Runtime(_environment())
     return _default
 
 
-def _set_default(runtime: Runtime) -> None:
+@contextmanager
+def no_default() -> Iterator[None]:
+    """Have no process default for a block, as tests need it; one that is made inside is closed at the end."""
+    former, was_chosen = _default, _is_chosen
+    _set_default(None, is_chosen=False)
+    try:
+        yield
+    finally:
+        made = _default
+        _set_default(former, is_chosen=was_chosen)
+        if made is not None:
+            made.close()
+
+
+def _environment() -> Settings:
+    try:
+        return settings.load(settings.environment())
+    except ConfigurationError as exc:
+        logger.error("xr2_web.misconfigured: %s", exc)
+        return Settings(enabled=False)
+
+
+def _set_default(runtime: Runtime | None, *, is_chosen: bool = True) -> None:
     global _default, _is_chosen
-    _default, _is_chosen = runtime, True
+    _default, _is_chosen = runtime, is_chosen

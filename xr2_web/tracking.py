@@ -6,7 +6,9 @@ and the runtime accepts it. Nothing here raises into a request or waits for the 
 
 from __future__ import annotations
 
+import logging
 import re
+import traceback
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -18,6 +20,8 @@ from .outbox import Entry
 from .runtime import Runtime, default
 from .scope import WAITING, Incoming, Scope, bound
 from .wrapping import Call, wrap, wrap_handlers
+
+logger = logging.getLogger("xr2_web")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +51,8 @@ class Draft(NamedTuple):
     user_id: Any = None
     session_id: str | None = None
     trace_id: str | None = None
+    fetched: int | None = None
+    """How many prompts this request had fetched when it happened, where the event is made later."""
 
 
 class Outstanding(NamedTuple):
@@ -109,12 +115,21 @@ def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry 
         return DISABLED
     try:
         outcome = yield from _attributed(runtime, scope, draft)
-    except InvalidValue as exc:
-        runtime.tell_once(("invalid", draft.event, exc.path), "xr2_web.event_invalid: %.100r: %s", draft.event, exc)
-        outcome = INVALID
+    except Exception as exc:  # noqa: BLE001
+        outcome = _refused(runtime, draft, exc)
     if isinstance(outcome, Receipt) and outcome.reason is not None:
         runtime.count(outcome.reason)
     return outcome
+
+
+def _refused(runtime: Runtime, draft: Draft, exc: Exception) -> Receipt:
+    # A value's own code may raise anything; the message is shown of what we raise only.
+    why = str(exc) if isinstance(exc, InvalidValue) else type(exc).__name__
+    name = draft.event if isinstance(draft.event, str) else type(draft.event).__name__
+    runtime.tell_once(
+        ("invalid", name, getattr(exc, "path", why)), "xr2_web.event_invalid: %.100r is not reported: %s", name, why
+    )
+    return INVALID
 
 
 def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry | Receipt]:
@@ -140,7 +155,7 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
     if trace_id is None:
         assert scope is not None
         if user is not None:
-            scope.claim(runtime.seal.pseudonym(user))
+            identity.claim(scope, user)
         trace = _choose(runtime, scope, draft)
         if trace is None:
             return OTHER_USER
@@ -150,14 +165,20 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
 
 def _wait(runtime: Runtime, scope: Scope, draft: Draft) -> Receipt:
     _serialise(runtime, draft, draft.trace_id or "-", None, None)  # so that a bad value is reported at the call
-    scope.wait_for_visitor(draft)
+    scope.wait_for_visitor(_as_of_now(scope, draft))
     return PENDING
+
+
+def _as_of_now(scope: Scope | None, draft: Draft) -> Draft:
+    """Return a draft that neither a later change of its metadata nor a later fetch reaches."""
+    metadata = values.mapping(draft.metadata, "metadata") if draft.metadata else None
+    return draft._replace(metadata=metadata, fetched=None if scope is None else scope.fetched)
 
 
 def _choose(runtime: Runtime, scope: Scope | None, draft: Draft) -> Trace | None:
     if scope is None:
         return None
-    return scope.choose(runtime.settings.attribution, draft.prompt, runtime.chance.wall())
+    return scope.choose(runtime.settings.attribution, draft.prompt, runtime.chance.wall(), fetched=draft.fetched)
 
 
 def _no_trace(runtime: Runtime, scope: Scope | None, draft: Draft) -> Receipt:
@@ -175,6 +196,7 @@ def _no_trace(runtime: Runtime, scope: Scope | None, draft: Draft) -> Receipt:
 def _session_id(scope: Scope | None, draft: Draft) -> str | None:
     if draft.session_id is not None or scope is None:
         return draft.session_id
+    scope.touch()
     return scope.session_id if identity.has_consent(scope) else None
 
 
@@ -213,6 +235,8 @@ class Rule(NamedTuple):
         values.event_name(options["event"])
         if options.get("after") not in (None, "response"):
             raise InvalidValue("may be 'response' only", path="after")
+        if options.get("when") is not None and not callable(options["when"]):
+            raise InvalidValue("must be a function of the call", path="when")
         methods = options.get("methods")
         if methods is not None:
             names = (methods,) if isinstance(methods, str) else methods
@@ -313,8 +337,9 @@ def track(
 
 def redirected(call: Call) -> bool:
     """Say whether a view answered with a redirect, as form views do when the form was valid."""
-    result = call.result
-    statuses = result if isinstance(result, tuple) else (getattr(result, "status_code", None),)
+    parts = call.result if isinstance(call.result, tuple) else (call.result,)
+    stated: list[object] = [each for each in parts if isinstance(each, int)]
+    statuses = stated or [getattr(each, "status_code", None) for each in parts]
     return any(isinstance(status, int) and 300 <= status < 400 for status in statuses)
 
 
@@ -328,22 +353,28 @@ class _Tracker:
         return bound()
 
     def leave(self, entered: Scope | None, call: Call, function: Callable[..., Any]) -> None:
-        runtime = _runtime(entered)
-        found = self._found(runtime, entered, call, function)
-        if found is None:
-            return
-        if not runtime.at_commit(lambda: settle(_place(runtime, entered, found))):
-            settle(_place(runtime, entered, found))
+        try:
+            runtime = _runtime(entered)
+            found = self._found(runtime, entered, call, function)
+            if found is not None and not runtime.at_commit(lambda: settle(_place(runtime, entered, found))):
+                settle(_place(runtime, entered, found))
+        except Exception as exc:  # noqa: BLE001
+            _tell_failed(exc)
 
     async def aleave(self, entered: Scope | None, call: Call, function: Callable[..., Any]) -> None:
-        runtime = _runtime(entered)
-        found = self._found(runtime, entered, call, function)
-        if found is not None:
-            await asettle(_place(runtime, entered, found))
+        try:
+            runtime = _runtime(entered)
+            found = self._found(runtime, entered, call, function)
+            if found is not None:
+                await asettle(_place(runtime, entered, found))
+        except Exception as exc:  # noqa: BLE001
+            _tell_failed(exc)
 
     def _found(
         self, runtime: Runtime, scope: Scope | None, call: Call, function: Callable[..., Any]
     ) -> Outstanding | None:
+        if not runtime.settings.is_active:
+            return None
         incoming = scope.incoming if scope is not None else None
         is_view = incoming is not None and (incoming.is_response(call.result) or incoming.serves(function))
         if incoming is not None:
@@ -357,6 +388,12 @@ class _Tracker:
                     return None
         draft = self._rule.draft(call, runtime)
         if draft is None:
+            return None
+        try:
+            draft = _as_of_now(scope, draft)
+        except Exception as exc:  # noqa: BLE001
+            runtime.count("invalid")
+            _refused(runtime, draft, exc)
             return None
         return Outstanding(draft, needs_success=is_view, at_end=self._rule.after == "response" and incoming is not None)
 
@@ -428,6 +465,12 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(
         "".join(f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
     )
+
+
+def _tell_failed(exc: Exception) -> None:
+    # Without its message, which may hold anything.
+    places = "".join(traceback.format_tb(exc.__traceback__))
+    logger.error("xr2_web.tracking_failed: %s\n%s", type(exc).__name__, places)
 
 
 def _runtime(scope: Scope | None) -> Runtime:
