@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import fields, replace
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from . import wire
 from .errors import InvalidValue, PromptUnavailable
@@ -15,7 +15,6 @@ from .scope import PromptKey, Scope, bound, new_trace
 
 Fallback: TypeAlias = str | Mapping[str, Any] | Prompt | Callable[[], "str | Mapping[str, Any] | Prompt"]
 
-_MISSING: Final = object()
 _MOST_COPIES = 1000
 _FALLBACK_FIELDS = frozenset(each.name for each in fields(Prompt)) - {"slug", "trace_id", "is_fallback"}
 
@@ -27,7 +26,7 @@ def get_prompt(
     *,
     version_number: int | None = None,
     status: str | None = None,
-    fallback: Fallback | object = _MISSING,
+    fallback: Fallback | None = None,
     fresh: bool = False,
 ) -> Prompt:
     """Fetch a prompt and bind its trace to the visitor; a second call in one request returns the same.
@@ -35,13 +34,14 @@ def get_prompt(
     Takes at most PROMPT_DEADLINE seconds. When xR2 cannot be had in that time, the last good copy or the given
     fallback comes back, marked ``is_fallback`` and without a trace: a text (the user prompt), a mapping of a
     prompt's fields, a ``Prompt``, or a function that returns one of these. Raises ``PromptUnavailable`` where
-    there is neither. ``fresh`` asks again. In async code use ``aget_prompt``.
+    there is neither, and ``TypeError`` for a fallback of another kind. ``fresh`` asks again. In async code use
+    ``aget_prompt``.
     """
     call = _Call.of(slug, version_number, status, fallback, fresh)
-    _warn_on_a_loop(call.runtime)
     steps = _steps(call)
     try:
         request = next(steps)
+        _warn_on_a_loop(call.runtime)
         while True:
             request = steps.send(call.runtime.fetch(request))
     except StopIteration as end:
@@ -54,7 +54,7 @@ async def aget_prompt(
     *,
     version_number: int | None = None,
     status: str | None = None,
-    fallback: Fallback | object = _MISSING,
+    fallback: Fallback | None = None,
     fresh: bool = False,
 ) -> Prompt:
     """Fetch a prompt as ``get_prompt`` does, without blocking the event loop."""
@@ -82,8 +82,8 @@ class _Call(NamedTuple):
 
     @classmethod
     def of(cls, slug: str, version_number: int | None, status: str | None, fallback: object, fresh: bool) -> _Call:
-        if isinstance(fallback, Mapping) and (strange := set(fallback) - _FALLBACK_FIELDS):
-            raise TypeError(f"a fallback has no {', '.join(sorted(map(str, strange)))}")
+        if fallback is not None and not callable(fallback):
+            _check(fallback)
         scope = bound()
         return cls(slug, version_number, status, fallback, fresh, scope, scope.runtime if scope else default())
 
@@ -111,7 +111,11 @@ def _steps(call: _Call) -> _Steps:
     prompt = judgement.response.data
     if prompt is None:
         runtime.count("prompt_failed")
-        return _fall_back(call, judgement.response, may_be_old=judgement.verdict is not wire.Verdict.REFUSED)
+        is_refused = judgement.verdict is wire.Verdict.REFUSED
+        if is_refused:
+            # Somebody may have taken it down on purpose: an outage must not bring it back.
+            runtime.copies.pop(call.key, None)
+        return _fall_back(call, judgement.response, may_be_old=not is_refused)
     runtime.count("prompt_fetched")
     _keep_copy(call, prompt)
     if scope is not None:
@@ -143,15 +147,25 @@ def _fall_back(call: _Call, response: Response[Prompt], *, may_be_old: bool) -> 
     if may_be_old and (copy := call.runtime.copies.get(call.key)):
         return copy
     fallback = call.fallback
-    if fallback is _MISSING:
+    if fallback is None:
         raise PromptUnavailable(call.slug, response.error or "", status_code=response.status_code)
     if callable(fallback):
         fallback = fallback()
+        _check(fallback)
     if isinstance(fallback, Prompt):
         return replace(fallback, trace_id=None, is_fallback=True)
     if isinstance(fallback, str):
         return Prompt(call.slug, user_prompt=fallback, is_fallback=True)
     return Prompt(call.slug, is_fallback=True, **fallback)
+
+
+def _check(fallback: object) -> None:
+    if isinstance(fallback, Mapping):
+        if strange := set(fallback) - _FALLBACK_FIELDS:
+            raise TypeError(f"a fallback has no {', '.join(sorted(map(str, strange)))}")
+    elif not isinstance(fallback, (str, Prompt)):
+        kind = type(fallback).__name__
+        raise TypeError(f"a fallback is a text, a mapping, a Prompt or a function that returns one, not {kind}")
 
 
 def _warn_on_a_loop(runtime: Runtime) -> None:
