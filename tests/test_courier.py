@@ -14,7 +14,7 @@ from xr2_web import pacing, wire
 from xr2_web.courier import DOUBTED_TRIES, SEND_TIMEOUT, Courier
 from xr2_web.outbox import Entry
 from xr2_web.outbox.memory import MemoryOutbox
-from xr2_web.settings import TRACE_LIFE
+from xr2_web.values import TRACE_LIFE
 
 DAY = 24 * 60 * 60
 

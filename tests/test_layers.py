@@ -14,7 +14,7 @@ LAYERS = [
     {"_version", "errors", "forks"},
     {"once"},
     {"rendering", "values", "pacing"},
-    {"models"},
+    {"models", "readers"},
     {"settings", "wire"},
     {"flow", "carry", "wrapping", "scope", "outbox"},
     {"transport", "bodies", "identity"},

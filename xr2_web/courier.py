@@ -17,7 +17,7 @@ from .models import EventResponse
 from .once import once
 from .outbox import Claim, Outbox
 from .pacing import Chance
-from .settings import TRACE_LIFE
+from .values import TRACE_LIFE
 
 logger = logging.getLogger("xr2_web")
 

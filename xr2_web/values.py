@@ -19,6 +19,8 @@ TRACE_ID_LENGTH = 100
 SESSION_ID_LENGTH = 100
 USER_ID_LENGTH = 255
 EVENT_NAME_LENGTH = 100
+TRACE_LIFE = 30 * 24 * 60 * 60
+"""Seconds for which the server keeps a trace; an event for an older one can no longer be attributed."""
 EVENT_BYTES = 64 * 1024
 """The largest event that is sent, as JSON."""
 
