@@ -85,6 +85,9 @@ class Exchange:
     def _token(self, scope: Scope, status: int) -> Steps[str | None]:
         if not scope.is_changed or status >= 500 or self.mode == "none" or not has_consent(scope):
             return None
+        if scope.hindrance is not None:
+            self.runtime.tell_once("hindrance", scope.hindrance)
+            return None
         if not scope.touch():
             yield Carried(scope)
         user = yield scope

@@ -20,7 +20,7 @@ from contextvars_extras import ContextVarsRegistry
 
 from .forks import ForkLock
 from .models import Prompt, Trace
-from .settings import TRACE_LIFE
+from .values import TRACE_LIFE
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,6 +119,8 @@ class Scope:
     """A user id that was named when the scope was bound by hand."""
     has_lost_traces = False
     """Whether traces of another user were dropped."""
+    hindrance: str | None = None
+    """Why nothing of this scope can be carried on; told when something should have been."""
 
     _show: Callable[[Any], Incoming] | None = None
     _carrier: Carrier | None = None
@@ -135,7 +137,8 @@ class Scope:
     def kind_for(cls, runtime: Any, show: Callable[[Any], Incoming], carrier: Carrier) -> type[Scope]:
         """Return the class of an installation's scopes, whose ``native`` is then set to the framework's request.
 
-        There is no ``__init__`` because one in Python makes an object cost three times as much. ``show`` makes the neutral view of it, and ``carrier`` reads what the visitor carries, both on first use.
+        There is no ``__init__`` because one in Python makes an object cost three times as much. ``show`` makes
+        the neutral view of the request, and ``carrier`` reads what the visitor carries, both on first use.
         """
         shared = {"runtime": runtime, "_show": staticmethod(show), "_carrier": carrier}
         return type(cls.__name__, (cls,), shared)

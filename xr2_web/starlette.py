@@ -51,6 +51,9 @@ class Xr2Middleware:
         scope[KEY] = exchange
         bound = exchange.open_scope()
         bound.native = scope
+        if exchange.mode == "session" and "session" not in scope:
+            # One that comes later, from further inside, has left before anything is written into it.
+            bound.hindrance = _NO_SESSION
 
         # Not a coroutine function: a message that needs nothing costs no coroutine.
         def forward(message: Message) -> Awaitable[None]:
@@ -101,9 +104,6 @@ async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send
 def _carry(exchange: Exchange, token: str, scope: AsgiScope, headers: MutableHeaders) -> None:
     carrier = "Cookie"
     if exchange.mode == "session":
-        if "session" not in scope:
-            exchange.runtime.tell_once("session", _NO_SESSION)
-            return
         # An entry and not a new dict: Starlette's own class of session notes what was changed.
         scope["session"][exchange.name] = token
     elif exchange.mode == "header":
@@ -200,6 +200,6 @@ def _identity(user: BaseUser) -> str | None:
 
 
 _NO_SESSION = (
-    "xr2_web.session_missing: CARRY is 'session' but this request has none; add SessionMiddleware outside of "
+    "xr2_web.session_missing: CARRY is 'session' but this request came without one; add SessionMiddleware outside of "
     "Xr2Middleware (after it, with add_middleware)"
 )

@@ -31,7 +31,6 @@ class Xr2Middleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         self.exchange = installation()
-        self.needs_session = self.exchange.mode == "session"
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
@@ -47,6 +46,9 @@ class Xr2Middleware:
         request.__dict__[_MARK] = exchange
         scope = exchange.open_scope()
         scope.native = request
+        if exchange.mode == "session" and not hasattr(request, "session"):
+            # One that comes later, from further inside, is saved before anything is written into it.
+            scope.hindrance = _NO_SESSION
         token = bind(scope)
         try:
             response = self.get_response(request)
@@ -66,6 +68,9 @@ class Xr2Middleware:
         request.__dict__[_MARK] = exchange
         scope = exchange.open_scope()
         scope.native = request
+        if exchange.mode == "session" and not hasattr(request, "session"):
+            # One that comes later, from further inside, is saved before anything is written into it.
+            scope.hindrance = _NO_SESSION
         token = bind(scope)
         try:
             response = await self.get_response(request)
@@ -105,9 +110,6 @@ def _carry(exchange: Exchange, token: str | None, request: HttpRequest, response
         return
     carrier = "Cookie"
     if exchange.mode == "session":
-        if not hasattr(request, "session"):
-            exchange.runtime.tell_once("session", _NO_SESSION)
-            return
         request.session[exchange.name] = token
     elif exchange.mode == "header":
         carrier = exchange.name
@@ -126,5 +128,6 @@ def _carry(exchange: Exchange, token: str | None, request: HttpRequest, response
 
 
 _NO_SESSION = (
-    "xr2_web.session_missing: CARRY is 'session' but the request has none; place Xr2Middleware below SessionMiddleware"
+    "xr2_web.session_missing: CARRY is 'session' but the request came without one; place Xr2Middleware below "
+    "SessionMiddleware"
 )
