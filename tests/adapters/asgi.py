@@ -1,4 +1,4 @@
-"""A client that leaves while the response is under way, against any ASGI application."""
+"""A client for any ASGI application that can leave while the response is under way."""
 
 from __future__ import annotations
 
@@ -7,11 +7,51 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def http_scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
+class Connection:
+    """One POST without a body, over which a client takes the messages before number ``stop_at``.
+
+    Up to version 2.3 of the ASGI specification a server says that it left in ``receive`` alone, and what is being
+    sent blocks; from 2.4 on sending fails.
+    """
+
+    def __init__(
+        self, path: str, headers: Mapping[str, str], *, version: str = "2.3", stop_at: float = float("inf")
+    ) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.scope = http_scope("POST", path, headers, version)
+        self._stop_at = stop_at
+        self._is_gone = asyncio.Event()
+        self._is_requested = False
+
+    async def run(self, app: Any) -> None:
+        await app(self.scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._is_requested:
+            await self._is_gone.wait()
+            return {"type": "http.disconnect"}
+        self._is_requested = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+        if len(self.sent) >= self._stop_at:
+            self._is_gone.set()
+            if self.scope["asgi"]["spec_version"] == "2.4":
+                raise OSError("gone")
+            await asyncio.Event().wait()
+
+
+async def abandon(app: Any, path: str, headers: Mapping[str, str]) -> None:
+    """POST, take the headers and the first part of the body, and leave while the second is being sent."""
+    await Connection(path, headers, stop_at=3).run(app)
+
+
+def http_scope(method: str, path: str, headers: Mapping[str, str], version: str = "2.3") -> dict[str, Any]:
     path, _, query = path.partition("?")
     return {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "asgi": {"version": "3.0", "spec_version": version},
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
@@ -23,28 +63,3 @@ def http_scope(method: str, path: str, headers: Mapping[str, str]) -> dict[str, 
         "client": ("127.0.0.1", 50000),
         "server": ("testserver", 80),
     }
-
-
-async def abandon(app: Any, path: str, headers: Mapping[str, str]) -> list[dict[str, Any]]:
-    """POST, take the first part of the body, and disconnect while the second is being sent.
-
-    Up to version 2.3 of the ASGI specification a server says so in ``receive`` alone.
-    """
-    sent: list[dict[str, Any]] = []
-    is_gone = asyncio.Event()
-    requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
-
-    async def receive() -> dict[str, Any]:
-        for request in requests:
-            return request
-        await is_gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-        if [each["type"] for each in sent].count("http.response.body") > 1:
-            is_gone.set()
-            await asyncio.Event().wait()  # the socket takes no more
-
-    await app(http_scope("POST", path, headers), receive, send)
-    return sent

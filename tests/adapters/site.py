@@ -202,6 +202,10 @@ class Site(ABC):
         assert self.runtime.flush(5)
         return self._xr2.events()
 
+    def clear(self) -> None:
+        """Forget what has arrived so far."""
+        self._xr2.clear()
+
     def event_names(self) -> list[str]:
         return [event["event_name"] for event in self.events()]
 
@@ -234,7 +238,7 @@ class Visitor:
 
     def request(self, method: str, path: str, **query: object) -> Answer:
         path = f"{path}?{urlencode(query)}" if query else path
-        answer = self.site.ask(method, path, self._sent(), is_secure=self._is_secure)
+        answer = self.site.ask(method, path, self.sent(), is_secure=self._is_secure)
         for name, morsel in answer.cookies.items():
             self.jar[name] = morsel.value
             self.seen_cookies.add(morsel.value)
@@ -243,8 +247,9 @@ class Visitor:
         return answer
 
     def abandon(self, path: str) -> None:
-        self.site.abandon(path, self._sent())
+        self.site.abandon(path, self.sent())
 
-    def _sent(self) -> dict[str, str]:
+    def sent(self) -> dict[str, str]:
+        """Return the headers of the next request."""
         cookies = "; ".join(f"{name}={value}" for name, value in self.jar.items())
         return {**self.headers, **({"Cookie": cookies} if cookies else {})}

@@ -20,7 +20,7 @@ from xr2_web.runtime import Runtime
 from xr2_web.starlette import Xr2Middleware
 
 from . import asgi
-from .site import Answer, Page, Reply, Site, View, finished
+from .site import KEY, Answer, Page, Reply, Site, View, finished
 from .views import VIEWS
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
@@ -62,8 +62,6 @@ class StarlettePage(Page):
 class StarletteSite(Site):
     """``extend`` gets the application; ``outer`` and ``inner`` middleware stand outside and inside of ours."""
 
-    middleware_class: Any = Xr2Middleware
-
     def __init__(
         self,
         *args: Any,
@@ -72,7 +70,7 @@ class StarletteSite(Site):
         **keywords: Any,
     ) -> None:
         sessions = [
-            Middleware(SessionMiddleware, secret_key="of the session"),
+            Middleware(SessionMiddleware, secret_key=KEY),
             Middleware(AuthenticationMiddleware, backend=SessionBackend()),
         ]
         self._outer = sessions if outer is None else outer
@@ -89,8 +87,8 @@ class StarletteSite(Site):
         ours = [Middleware(installed)] if self.is_installed else []
         self.app = self.make([*self._outer, *ours, *self._inner])
         self.extend(self.app)
-        self._client = TestClient(self.app, raise_server_exceptions=False, follow_redirects=False)
-        self._client.__enter__()
+        self.client = TestClient(self.app, raise_server_exceptions=False, follow_redirects=False)
+        self.client.__enter__()
         self._made = made
 
     def make(self, middleware: list[Middleware]) -> Any:
@@ -103,16 +101,16 @@ class StarletteSite(Site):
         return self._made[0].runtime
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], *, is_secure: bool) -> Answer:
-        self._client.cookies.clear()
+        self.client.cookies.clear()
         base_url = "https://testserver" if is_secure else "http://testserver"
-        response = self._client.request(method, base_url + path, headers=headers)
+        response = self.client.request(method, base_url + path, headers=headers)
         return Answer(response.status_code, response.text, response.headers.multi_items(), response)
 
     def abandon(self, path: str, headers: Mapping[str, str]) -> None:
         anyio.run(asgi.abandon, self.app, path, headers)
 
     def _release(self) -> None:
-        self._client.__exit__(None, None, None)
+        self.client.__exit__(None, None, None)
 
     def _native(self, view: View) -> Callable[..., Any]:
         if self.is_async:

@@ -1,0 +1,117 @@
+"""Trap 18: installed twice, or in an application and in what is mounted in it, there is one scope and one event."""
+
+from __future__ import annotations
+
+import pytest
+
+from .modes import ASGI, DJANGO, FLASK, STARLETTE
+
+
+@pytest.mark.parametrize("mode", DJANGO)
+def test_twice_in_django_makes_one_event(open_site):
+    from django.conf import settings
+
+    from .django_sites import OURS
+
+    site = open_site(django={"MIDDLEWARE": [*settings.MIDDLEWARE, OURS]}, events={"buy": "bought"})
+
+    buys_once(site)
+
+
+@pytest.mark.parametrize("mode", FLASK)
+def test_twice_in_flask_makes_one_event(open_site):
+    from xr2_web.flask import Xr2
+
+    site = open_site(events={"buy": "bought"})
+    Xr2(site.app)
+
+    buys_once(site)
+
+
+@pytest.mark.parametrize("mode", ASGI)
+def test_twice_in_an_asgi_application_makes_one_event(open_site):
+    from starlette.middleware import Middleware
+
+    from xr2_web.starlette import Xr2Middleware
+
+    site = open_site(inner=[Middleware(Xr2Middleware, enabled=False)], events={"buy": "bought"})
+
+    buys_once(site)
+
+
+def buys_once(site):
+    visitor = site.visitor()
+    fetched = visitor.get("/product/welcome")
+    visitor.post("/buy")
+
+    assert [name for name, _ in fetched.headers].count("set-cookie") == 1
+    assert site.event_names() == ["purchase_completed", "bought"]
+
+
+@pytest.mark.parametrize("mode", STARLETTE)
+@pytest.mark.parametrize("is_installed_inside", [False, True])
+def test_a_mounted_asgi_application_shares_the_scope(open_site, is_installed_inside):
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Mount, Route
+
+    import xr2_web
+    from xr2_web.starlette import Xr2Middleware
+
+    async def prompt(request):
+        return PlainTextResponse((await xr2_web.aget_prompt("welcome")).trace_id)
+
+    @xr2_web.track("purchase_completed")
+    def buy(request):
+        return PlainTextResponse("bought")
+
+    middleware = [Middleware(Xr2Middleware, enabled=False)] if is_installed_inside else []
+    routes = [Route("/prompt", prompt), Route("/buy/{id}", buy, methods=["POST"], name="buy-inside")]
+    inner = Starlette(routes=routes, middleware=middleware)
+    site = open_site(
+        extend=lambda app: app.router.routes.insert(0, Mount("/shop", inner)),
+        events={"POST /shop/buy/{id}": {"event": "ordered", "value": lambda call: int(call.kwargs["id"])}},
+    )
+    visitor = site.visitor()
+
+    fetched = visitor.get("/shop/prompt")
+    visitor.post("/shop/buy/7")
+
+    assert [(event["event_name"], event["trace_id"], event["value"]) for event in site.events()] == [
+        ("purchase_completed", fetched.text, None),
+        ("ordered", fetched.text, 7.0),
+    ]
+
+
+@pytest.mark.parametrize("mode", FLASK)
+def test_a_mounted_flask_application_shares_the_scope(open_site):
+    from flask import Flask
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    import xr2_web
+    from xr2_web.flask import Xr2
+
+    inner = Flask("inner")
+    Xr2(inner, enabled=False)
+    inner.add_url_rule("/prompt", "prompt", lambda: xr2_web.get_prompt("welcome").trace_id)
+
+    @inner.post("/buy")
+    @xr2_web.track("purchase_completed")
+    def buy():
+        return "bought"
+
+    def mount(app):
+        app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/shop": inner})
+
+    site = open_site(extend=mount)
+    visitor = site.visitor()
+
+    fetched = visitor.get("/shop/prompt")
+    visitor.post("/shop/buy")
+    visitor.post("/event/paid")
+
+    assert [(event["event_name"], event["trace_id"]) for event in site.events()] == [
+        ("purchase_completed", fetched.text),
+        ("paid", fetched.text),
+    ]
