@@ -1,10 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from xr2_web import settings
+from xr2_web.runtime import Runtime, no_default
+from xr2_web.scope import bound
+
 from .local_xr2 import LocalXr2
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    """No test finds the process default of another, or leaves a scope bound."""
+    with no_default():
+        yield
+    assert bound() is None
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +31,35 @@ def local_xr2(_local_xr2: LocalXr2) -> LocalXr2:
     """A local xR2 without any traces; the server is shared by the tests of a session."""
     _local_xr2.clear()
     return _local_xr2
+
+
+class RuntimeMaker:
+    """Makes runtimes that talk to the local xR2, unless the settings say otherwise, and closes them."""
+
+    def __init__(self, local_xr2: LocalXr2) -> None:
+        self._given = {"api_key": local_xr2.api_key, "base_url": local_xr2.base_url}
+        self._made: list[Runtime] = []
+
+    def __call__(self, *, keys: Any = tuple, defer: Any = None, chance: Any = None, **keywords: Any) -> Runtime:
+        chosen = settings.load(settings.keywords({**self._given, **keywords}))
+        runtime = Runtime(chosen, keys=keys, defer=defer, chance=chance)
+        self._made.append(runtime)
+        return runtime
+
+    def close(self) -> None:
+        """Close them without waiting for what they have not delivered."""
+        for runtime in self._made:
+            runtime.close(0)
+
+
+@pytest.fixture
+def make_runtime(local_xr2: LocalXr2) -> Iterator[RuntimeMaker]:
+    maker = RuntimeMaker(local_xr2)
+    yield maker
+    maker.close()
+
+
+@pytest.fixture
+def runtime(make_runtime: RuntimeMaker) -> Runtime:
+    """The runtime of a test that needs nothing special."""
+    return make_runtime()
