@@ -14,7 +14,8 @@ class FastApiSite(StarletteSite):
     def make(self, middleware: list[Middleware]) -> Any:
         app = FastAPI(middleware=middleware)
         for view in VIEWS:
-            app.add_api_route(view.path, self._native(view), name=view.name, methods=METHODS, response_model=None)
+            options = {"name": view.name, "methods": METHODS, "include_in_schema": False}
+            app.add_api_route(view.path, self._native(view), response_model=None, **options)
         return app
 
 

@@ -1,0 +1,464 @@
+"""What only Flask has: views that are tuples, hooks, teardowns, contexts, factories, and WSGI around it."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import Any
+
+import pytest
+
+pytest.importorskip("flask")
+pytest.importorskip("flask_login")
+pytest.importorskip("asgiref")
+
+from flask import Flask, abort, has_request_context, redirect, send_file, session, stream_with_context
+from flask.views import MethodView
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import EnvironBuilder
+
+from xr2_web import ConfigurationError, current, get_prompt, propagate, redirected, track, track_event
+from xr2_web.flask import Xr2
+from xr2_web.scope import bound
+
+from .modes import FLASK
+
+
+@pytest.fixture
+def mode():
+    """The views of these tests are their own, so one mode is enough."""
+    return FLASK[0].values[0]
+
+
+@pytest.fixture
+def serve(open_site):
+    """Open a site that also has these views, each at the path of its name; return a visitor who fetched ``welcome``."""
+
+    def serve(*views: Any, extend: Any = lambda app: None, **options: Any) -> Any:
+        def add(app: Flask) -> None:
+            for view in views:
+                app.add_url_rule(f"/{view.__name__}", view_func=view, methods=["GET", "POST"])
+            extend(app)
+
+        visitor = open_site(extend=add, **options).visitor()
+        visitor.trace_id = visitor.get("/product/welcome").text
+        return visitor
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("bought", ["purchase_completed"]),
+        (("bought", 201), ["purchase_completed"]),
+        (("bought", 201, {"X-Mine": "1"}), ["purchase_completed"]),
+        (("bought", {"X-Mine": "1"}), ["purchase_completed"]),
+        ({"total": 12}, ["purchase_completed"]),
+        (("refused", 402), []),
+        (({"error": "refused"}, 500), []),
+    ],
+)
+def test_a_view_may_return_whatever_flask_takes(serve, returned, expected):
+    @track("purchase_completed")
+    def place():
+        return returned
+
+    visitor = serve(place)
+
+    visitor.get("/place")
+    visitor.post("/place")
+
+    assert visitor.site.event_names() == expected
+
+
+@pytest.mark.parametrize("kind", ["response", "tuple"])
+def test_redirected_knows_responses_and_tuples(serve, kind):
+    @track("purchase_completed", when=redirected)
+    def place():
+        return redirect("/thanks") if kind == "response" else ("", 303, {"Location": "/thanks"})
+
+    visitor = serve(place)
+
+    visitor.post("/place")
+
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+def test_a_field_sees_what_the_view_returned(serve):
+    @track("purchase_completed", value=lambda call: call.result["total"])
+    def place():
+        return {"total": 12}
+
+    visitor = serve(place)
+
+    visitor.post("/place")
+
+    assert [event["value"] for event in visitor.site.events()] == [12.0]
+
+
+class Order(MethodView):
+    @track("purchase_completed")
+    def post(self):
+        return "bought"
+
+    def get(self):
+        return "form"
+
+
+@track("purchase_completed")
+class DecoratedOrder(MethodView):
+    def post(self):
+        return "bought"
+
+    def get(self):
+        return "form"
+
+
+class DecoratorsOrder(MethodView):
+    decorators = [track("purchase_completed")]  # noqa: RUF012
+
+    def post(self):
+        return "bought"
+
+    def get(self):
+        return "form"
+
+
+class AsyncOrder(MethodView):
+    @track("purchase_completed")
+    async def post(self):
+        return "bought"
+
+    async def get(self):
+        return "form"
+
+
+@pytest.mark.parametrize("view", [Order, DecoratedOrder, DecoratorsOrder, AsyncOrder])
+def test_a_class_based_view_is_an_event_when_its_handler_answers(serve, view):
+    visitor = serve(view.as_view("place"))
+
+    visitor.get("/place")
+    answer = visitor.post("/place")
+
+    assert answer.text == "bought"
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+def test_a_streamed_body_in_the_request_context_makes_each_event_once(serve):
+    """Trap 16: the teardown of the context runs twice there."""
+    torn_down = []
+
+    @track("purchase_completed")
+    def place():
+        def parts():
+            yield str(has_request_context())
+            track_event("shown")
+
+        return stream_with_context(parts())
+
+    def extend(app):
+        app.teardown_request(lambda exc: torn_down.append(bound() is not None))
+
+    visitor = serve(place, extend=extend, events={"place": "ordered"})
+    torn_down.clear()
+
+    answer = visitor.post("/place")
+
+    assert answer.text == "True"
+    assert sorted(visitor.site.event_names()) == ["ordered", "purchase_completed", "shown"]
+    assert torn_down
+
+
+def test_a_client_that_keeps_the_context_makes_each_event_once(serve):
+    """Trap 16: ``with app.test_client()`` leaves the context open until the next request."""
+
+    @track("purchase_completed")
+    def place():
+        session["name"] = "ada"
+        return "bought"
+
+    visitor = serve(place)
+
+    with visitor.site.app.test_client(use_cookies=False) as client:
+        client.post("/place", headers=visitor.sent())
+        assert session["name"] == "ada"
+        assert bound() is None
+        client.get("/")
+
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+def test_an_event_of_a_teardown_has_the_trace(serve):
+    def extend(app):
+        app.teardown_request(lambda exc: track_event("torn_down"))
+
+    visitor = serve(extend=extend)
+
+    visitor.get("/")
+
+    assert [event["trace_id"] for event in visitor.site.events()] == [visitor.trace_id]
+
+
+def test_hooks_see_the_scope_and_what_they_fetch_is_carried(serve):
+    def extend(app):
+        @app.before_request
+        def fetch():
+            get_prompt("product")
+
+        @app.after_request
+        def note(response):
+            response.headers["X-Trace"] = current.trace_id
+            return response
+
+    visitor = serve(extend=extend)
+
+    answer = visitor.get("/")
+    visitor.post("/event/paid")
+
+    assert answer.header("x-trace").startswith("evt_")
+    assert [event["slug"] for event in visitor.site.events()] == ["product"]
+
+
+def test_an_error_page_carries_what_it_fetched(serve):
+    def extend(app):
+        @app.errorhandler(404)
+        def missing(exc):
+            return get_prompt("product").trace_id, 404
+
+    visitor = serve(extend=extend)
+
+    answer = visitor.get("/nowhere")
+    visitor.post("/event/paid")
+
+    assert answer.status == 404
+    assert [event["trace_id"] for event in visitor.site.events()] == [answer.text]
+
+
+def test_an_aborted_view_is_no_event(serve):
+    @track("purchase_completed")
+    def place():
+        abort(409)
+
+    visitor = serve(place)
+
+    assert visitor.post("/place").status == 409
+    assert visitor.site.events() == []
+
+
+def test_an_exception_passes_through_a_testing_client(serve):
+    def place():
+        raise LookupError("the application's own")
+
+    visitor = serve(place, flask={"TESTING": True})
+
+    with pytest.raises(LookupError, match="own"):
+        visitor.post("/place")
+
+    assert bound() is None
+
+
+def test_a_file_is_an_event_when_it_is_answered(serve):
+    def ticket():
+        return send_file(io.BytesIO(b"ticket"), "text/plain")
+
+    visitor = serve(ticket, events={"ticket": "fetched"})
+
+    assert visitor.post("/ticket").text == "ticket"
+    assert visitor.site.event_names() == ["fetched"]
+
+
+def test_a_thread_sees_the_scope_and_not_the_request(serve):
+    """Trap 27."""
+
+    def ask():
+        seen = []
+
+        def work():
+            seen.extend([current.trace_id, has_request_context(), get_prompt("product").trace_id])
+            track_event("worked")
+
+        thread = Thread(target=propagate(work))
+        thread.start()
+        thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            seen.append(pool.submit(lambda: current.trace_id).result())
+        return seen
+
+    visitor = serve(ask)
+
+    known, has_request, fetched, without = visitor.get("/ask").native.json
+    visitor.post("/event/paid")
+
+    assert (known, has_request, without) == (visitor.trace_id, False, None)
+    assert {event["event_name"]: event["trace_id"] for event in visitor.site.events()} == {
+        "worked": fetched,
+        "paid": fetched,
+    }
+
+
+def test_work_that_outlives_its_request_reports_under_its_trace(serve):
+    """Trap 6: Flask's own context is long gone then."""
+    works = []
+
+    def start():
+        works.append(propagate(lambda: track_event("worked")))
+        return "started"
+
+    visitor = serve(start)
+    visitor.get("/start")
+
+    receipt = works[0]()
+
+    assert receipt.accepted
+    assert [event["trace_id"] for event in visitor.site.events()] == [visitor.trace_id]
+
+
+def test_the_session_of_an_idle_page_is_not_accessed(serve):
+    """Trap 10."""
+    accessed = []
+
+    class Interface(Flask.session_interface.__class__):
+        def save_session(self, app, session, response):
+            accessed.append(session.accessed)
+            super().save_session(app, session, response)
+
+    def extend(app):
+        app.session_interface = Interface()
+
+    visitor = serve(extend=extend, carry="header")
+
+    visitor.get("/")
+    visitor.post("/event/paid")
+
+    assert not any(accessed)
+
+
+def test_without_a_secret_key_cookies_carry_and_sessions_are_named(open_site, caplog):
+    site = open_site(keys=[])
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+    assert visitor.post("/event/paid").text == "accepted"
+    site.close()
+
+    site = open_site(keys=[], carry="session")
+    answer = site.visitor().get("/product/welcome")
+
+    assert answer.status == 200
+    assert answer.header("vary") is None
+    assert caplog.text.count("has no SECRET_KEY") == 1
+
+
+def test_a_factory_installs_with_init_app(local_xr2):
+    xr2 = Xr2()
+
+    def create_app():
+        app = Flask(__name__)
+        app.config.update(XR2_API_KEY=local_xr2.api_key, XR2_BASE_URL=local_xr2.base_url, XR2_OUTBOX="memory")
+        xr2.init_app(app)
+        app.get("/")(lambda: get_prompt("welcome").trace_id)
+        return app
+
+    answers = [create_app().test_client().get("/") for _ in range(2)]
+
+    assert all(answer.text.startswith("evt_") and "Set-Cookie" in answer.headers for answer in answers)
+
+
+def test_a_misspelt_configuration_key_is_named():
+    app = Flask(__name__)
+    app.config["XR2_CARY"] = "cookie"
+
+    with pytest.raises(ConfigurationError, match="XR2_CARY is not a setting; did you mean XR2_CARRY"):
+        Xr2(app)
+
+
+def test_a_keyword_wins_over_the_configuration():
+    app = Flask(__name__)
+    app.config["XR2_CARRY"] = "header"
+
+    Xr2(app, carry="none", enabled=False)
+
+    assert app.extensions["xr2_web"].runtime.settings.carry == "none"
+
+
+def test_a_foreign_application_mounted_inside_keeps_its_events(serve):
+    """It has no hooks of Flask's, so nothing is carried; but nothing is lost either."""
+
+    @track("paid", after="response")
+    def pay():
+        pass
+
+    def foreign(environ, start_response):
+        pay()
+        track_event("seen")
+        start_response("200 OK", [])
+        return [current.trace_id.encode()]
+
+    def mount(app):
+        app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/foreign": foreign})
+
+    visitor = serve(extend=mount)
+
+    answer = visitor.post("/foreign")
+
+    assert answer.text == visitor.trace_id
+    assert visitor.site.event_names() == ["seen", "paid"]
+
+
+def test_interleaved_bodies_see_their_own_scope_and_leave_none(serve):
+    """Trap 3: closed in the wrong order, on one thread."""
+
+    def story():
+        get_prompt("welcome", fresh=True)
+
+        def parts():
+            yield str(current.trace_id)
+            yield str(current.trace_id)
+
+        return parts()
+
+    app = serve(story).site.app
+    bodies = [app(EnvironBuilder("/story").get_environ(), lambda status, headers: None) for _ in range(2)]
+    first, second = map(iter, bodies)
+
+    seen = [next(first), next(second), next(first), next(second)]
+    bodies[0].close()
+    assert bound() is None
+    bodies[1].close()
+
+    assert seen[0] == seen[2] != seen[1] == seen[3]
+    assert bound() is None
+
+
+def test_a_body_that_is_never_read_leaves_no_scope_and_no_event(serve):
+    @track("purchase_completed", after="response")
+    def story():
+        return iter(["one", "two"])
+
+    visitor = serve(story)
+    environ = EnvironBuilder("/story", method="POST", headers=visitor.sent()).get_environ()
+
+    body = visitor.site.app(environ, lambda status, headers: None)
+    body.close()
+
+    assert visitor.site.events() == []
+    assert visitor.site.runtime.counts["aborted"] == 1
+
+
+def test_an_iterator_that_fails_is_no_event(serve):
+    @track("purchase_completed", after="response")
+    def story():
+        def parts():
+            yield "one"
+            raise LookupError("the application's own")
+
+        return parts()
+
+    visitor = serve(story)
+
+    with pytest.raises(LookupError):
+        visitor.post("/story")
+
+    assert visitor.site.events() == []
+    assert bound() is None
