@@ -25,9 +25,7 @@ class Mode:
     @property
     def parameter(self) -> Any:
         missing = [name for name in self.needs if find_spec(name) is None]
-        marks: list[Any] = [pytest.mark.skip(reason=f"{missing[0]} is not installed")] if missing else []
-        if self.module == "django_sites":
-            marks.append(pytest.mark.django_db(transaction=True))
+        marks = [pytest.mark.skip(reason=f"{missing[0]} is not installed")] if missing else []
         return pytest.param(self, id=self.name, marks=marks)
 
 

@@ -327,7 +327,7 @@ def test_an_event_that_cannot_be_kept_does_not_break_the_order(open_site, is_ato
     assert "outbox_failed" in caplog.text
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_django_database")
 def test_a_callback_that_fails_at_the_commit_does_not_break_it(caplog):
     """``robust=True``, and a function that Django can name in its log."""
 
@@ -341,7 +341,7 @@ def test_a_callback_that_fails_at_the_commit_does_not_break_it(caplog):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("mode", [pytest.param(DJANGO_SYNC[0].values[0], id="django-wsgi-sync")])
+@pytest.mark.parametrize("mode", DJANGO_SYNC[:1])
 def test_captured_callbacks_carry_the_trace(open_site, django_capture_on_commit_callbacks):
     """Trap 12: in Django's TestCase nothing commits, and the callbacks run after the request."""
     site = open_site()

@@ -27,4 +27,11 @@ MIDDLEWARE = [
 # In a file and not in memory: the threads that serve sync views under ASGI must see it.
 _FILE = str(Path(tempfile.gettempdir()) / f"xr2_web_adapters_{os.getpid()}.sqlite3")
 
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": _FILE, "TEST": {"NAME": _FILE}}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _FILE,
+        "TEST": {"NAME": _FILE},
+        "OPTIONS": {"init_command": "PRAGMA synchronous=OFF"},
+    }
+}
