@@ -34,7 +34,7 @@ def _modes(*modes: Mode) -> list[Any]:
 
 
 _DJANGO, _FLASK = ("django", "pytest_django"), ("flask", "flask_login", "asgiref")
-_STARLETTE, _FASTAPI = ("starlette", "itsdangerous"), ("fastapi", "itsdangerous")
+_STARLETTE, _FASTAPI = ("starlette", "httpx2"), ("fastapi", "httpx2")
 
 DJANGO_SYNC = _modes(
     Mode("django-wsgi-sync", _DJANGO, "django_sites", "WsgiSync"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pytest
 
 pytest.importorskip("fastapi")
-pytest.importorskip("itsdangerous")
+pytest.importorskip("httpx2")
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Response
 from fastapi.responses import StreamingResponse

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("starlette")
-pytest.importorskip("itsdangerous")
+pytest.importorskip("httpx2")
 
 import anyio
 from starlette.applications import Starlette
