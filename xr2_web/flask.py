@@ -84,13 +84,16 @@ class _Installed:
 
     def depart(self, response: Response) -> Response:
         """See the response while its headers can still be set; an application mounted in another does it for both."""
-        scope, environ = bound(), request.environ
-        opener: _Installed | None = environ.get(KEY)
-        if scope is None or opener is None or scope.native is not environ or scope.status is not None:
+        scope = bound()
+        # Not Flask's request, a proxy that costs: the scope alone tells a request that ends without work.
+        if scope is None or scope.native is None or scope.status is not None:
+            return response
+        opener = scope.native.get(KEY)
+        if not isinstance(opener, _Installed):
             return response
         is_streamed = response.is_streamed and not response.direct_passthrough
         if is_streamed:
-            environ[_STREAMED] = True
+            scope.native[_STREAMED] = True
             # The body is produced when Flask's own context is gone: what it may need is taken now.
             scope.incoming.take_context()  # type: ignore[union-attr]
         scope.status = response.status_code
