@@ -18,7 +18,7 @@ from types import TracebackType
 from . import warden
 from .failure import Failure
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """How long a process may take to start, or to do what it was started for."""
 
 LINES_SHOWN = 40

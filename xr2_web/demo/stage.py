@@ -20,7 +20,7 @@ from .processes import Process, Processes
 from .visitor import Visitor
 from .walk import Walk, lead
 
-ARRIVAL_SECONDS = 15.0
+ARRIVAL_SECONDS = 20.0
 """How long the expected events may be on their way."""
 
 SETTLING_SECONDS = 0.5
@@ -124,7 +124,7 @@ def _environment(given: Mapping[str, str], projects: Path, folder: Path) -> dict
         "XR2_API_KEY": "xr2_dev_demo",
         "XR2_OUTBOX_PATH": str(folder),
         # On a busy machine the demo waits, where an app would rather fall back.
-        "XR2_PROMPT_DEADLINE": "20",
+        "XR2_PROMPT_DEADLINE": "30",
         "SHOP_DATABASE": str(folder / "shop.sqlite3"),
         "SHOP_SECRET_KEY": secrets.token_urlsafe(32),
         "NO_PROXY": "127.0.0.1",

@@ -9,7 +9,7 @@ from .failure import Failure
 from .forms import read_forms
 from .http import httpx
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """How long a visitor waits for an answer; the first one may find the server still starting."""
 
 _PRICE = re.compile(r'class="price">\s*€([0-9.]+)')
