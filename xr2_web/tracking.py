@@ -143,7 +143,7 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
     if trace_id is None and _choose(runtime, scope, draft) is None:
         _serialise(runtime, draft, "-", None, None)
         return _no_trace(runtime, scope, draft)
-    user: Any = draft.user_id
+    user: Any = None if draft.user_id == "" else draft.user_id
     if user is not None:
         user = identity.disguised(runtime, user)
     elif scope is not None:
