@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from http.cookies import SimpleCookie
 from typing import Any, Unpack
 
@@ -147,10 +147,11 @@ class _Incoming:
 
     @property
     def route_names(self) -> tuple[str, ...]:
-        names = (
-            getattr(self._scope.get("route"), "name", None),
-            getattr(self._scope.get("endpoint"), "__name__", None),
-        )
+        scope = self._scope
+        endpoint = scope.get("endpoint")
+        # Starlette 1.0 and older do not say which route it was.
+        found = [scope["route"]] if "route" in scope else _routes_to(endpoint, scope.get("router"))
+        names = (*(getattr(route, "name", None) for route in found), getattr(endpoint, "__name__", None))
         return tuple(name for name in names if name)
 
     @property
@@ -188,6 +189,13 @@ class _Incoming:
 
     def is_response(self, result: object) -> bool:
         return isinstance(result, Response)
+
+
+def _routes_to(endpoint: object, router: object) -> Iterator[Any]:
+    for route in getattr(router, "routes", None) or ():
+        if endpoint is not None and getattr(route, "endpoint", None) is endpoint:
+            yield route
+        yield from _routes_to(endpoint, route)
 
 
 def _identity(user: BaseUser) -> str | None:
