@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import xr2_web
+from xr2_web.bodies import AsyncBody, Body
 from xr2_web.models import Prompt, Trace
 from xr2_web.runtime import Runtime
 from xr2_web.scope import Scope, bind, binding, bound, new_trace, propagate, unbind
@@ -506,3 +507,156 @@ raise SystemExit(os.waitstatus_to_exitcode(status))
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
 
         assert (ended.returncode, ended.stderr) == (0, "")
+
+
+class Parts:
+    """A body of a response that notes what is bound while it is produced and closed."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.seen: list[Scope | None] = []
+        self.is_closed = False
+        self._left = ["a", "b"]
+        self._fails = fails
+
+    def __iter__(self) -> Iterator[str]:
+        self.seen.append(bound())
+        return self
+
+    def __next__(self) -> str:
+        self.seen.append(bound())
+        if not self._left:
+            if self._fails:
+                raise LookupError("of the user")
+            raise StopIteration
+        return self._left.pop(0)
+
+    def __aiter__(self) -> Parts:
+        return self
+
+    async def __anext__(self) -> str:
+        await asyncio.sleep(0)
+        try:
+            return next(self)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def close(self) -> None:
+        self.seen.append(bound())
+        self.is_closed = True
+
+    async def aclose(self) -> None:
+        self.close()
+
+
+class TestBodies:
+    """A streamed body sees the scope of its request in each step, and nobody else does."""
+
+    @pytest.fixture
+    def ends(self) -> list[bool]:
+        """Whether each body was produced as a whole, in the order of their ends."""
+        return []
+
+    def test_each_step_sees_the_scope_and_nothing_is_bound_between(self, runtime: Runtime, ends: list[bool]) -> None:
+        scope, parts = Scope.by_hand(runtime), Parts()
+        body = Body(parts, scope, ends.append)
+
+        items, between = [], []
+        for item in body:
+            items.append(item)
+            between.append(bound())
+        body.close()
+
+        assert items == ["a", "b"]
+        assert between == [None, None]
+        assert set(parts.seen) == {scope}
+        assert parts.is_closed
+        assert ends == [True]
+
+    async def test_an_async_one_too(self, runtime: Runtime, ends: list[bool]) -> None:
+        scope, parts = Scope.by_hand(runtime), Parts()
+        body = AsyncBody(parts, scope, ends.append)
+
+        items, between = [], []
+        async for item in body:
+            items.append(item)
+            between.append(bound())
+        await body.aclose()
+
+        assert items == ["a", "b"]
+        assert between == [None, None]
+        assert set(parts.seen) == {scope}
+        assert parts.is_closed
+        assert ends == [True]
+
+    def test_two_that_are_interleaved_and_closed_in_the_wrong_order_see_their_own(
+        self, runtime: Runtime, ends: list[bool]
+    ) -> None:
+        """Trap 3: a token that crosses a step would bring the first visitor's scope back to life."""
+        scopes = [Scope.by_hand(runtime), Scope.by_hand(runtime)]
+        parts = [Parts(), Parts()]
+        first, second = (Body(each, scope, ends.append) for each, scope in zip(parts, scopes, strict=True))
+
+        next(first), next(second), next(first)
+        first.close()
+        next(second)
+        second.close()
+
+        assert [set(each.seen) for each in parts] == [{scopes[0]}, {scopes[1]}]
+        assert ends == [False, False]
+
+    @pytest.mark.parametrize("steps", [0, 1, 2])
+    def test_one_that_is_closed_before_its_end_was_aborted(
+        self, runtime: Runtime, ends: list[bool], steps: int
+    ) -> None:
+        """Traps 2 and 5: also one that was never begun."""
+        parts = Parts()
+        body = Body(parts, Scope.by_hand(runtime), ends.append)
+        for _ in range(steps):
+            next(body)
+
+        body.close()
+        body.close()
+
+        assert parts.is_closed
+        assert ends == [False]
+
+    @pytest.mark.parametrize("how", ["close", "aclose"])
+    async def test_an_async_one_that_is_closed_before_its_end_was_aborted(
+        self, runtime: Runtime, ends: list[bool], how: str
+    ) -> None:
+        body = AsyncBody(Parts(), Scope.by_hand(runtime), ends.append)
+        await anext(body)
+
+        if how == "close":
+            body.close()
+        await body.aclose()
+
+        assert ends == [False]
+
+    def test_one_that_fails_was_aborted_and_its_exception_passes(self, runtime: Runtime, ends: list[bool]) -> None:
+        body = Body(Parts(fails=True), Scope.by_hand(runtime), ends.append)
+
+        with pytest.raises(LookupError, match="of the user"):
+            list(body)
+        before = list(ends)
+        body.close()
+
+        assert (before, ends) == ([], [False])
+
+    async def test_an_async_one_that_fails_was_aborted_and_its_exception_passes(
+        self, runtime: Runtime, ends: list[bool]
+    ) -> None:
+        body = AsyncBody(Parts(fails=True), Scope.by_hand(runtime), ends.append)
+
+        with pytest.raises(LookupError, match="of the user"):
+            [item async for item in body]
+        body.close()
+
+        assert ends == [False]
+
+    def test_a_body_without_close_can_be_closed(self, runtime: Runtime, ends: list[bool]) -> None:
+        body = Body(["a"], Scope.by_hand(runtime), ends.append)
+
+        body.close()
+
+        assert ends == [False]

@@ -451,14 +451,30 @@ class TestWaiting:
             await asyncio.sleep(0)
             return "ada"
 
-    async def serve(self, runtime: Runtime, view: Callable[[], Any], *, is_async: bool = True) -> None:
+        def session(self, name: str) -> Any:
+            return WAITING
+
+        async def asession(self, name: str) -> str | None:
+            await asyncio.sleep(0)
+            return self.carried
+
+    async def serve(
+        self,
+        runtime: Runtime,
+        view: Callable[[], Any],
+        *,
+        slug: str | None = "welcome",
+        carried: str | None = None,
+        is_async: bool = True,
+    ) -> None:
         """Serve a request as the async half of an adapter does; the sync half cannot wait."""
         exchange = Door(runtime).exchange
         scope = exchange.open_scope()
-        scope.native = self.Late()
+        scope.native = self.Late(carried=carried)
         token = bind(scope)
         try:
-            await asyncio.to_thread(xr2_web.propagate(lambda: xr2_web.get_prompt("welcome")))
+            if slug is not None:
+                await xr2_web.aget_prompt(slug)
             result = view()
             if asyncio.iscoroutine(result):
                 await result
@@ -512,6 +528,50 @@ class TestWaiting:
         await self.serve(runtime, view)
 
         assert [(event["slug"], event["metadata"]) for event in events(runtime)] == [("welcome", {"items": ["tea"]})]
+
+    @pytest.mark.parametrize("colour", ["sync", "async"])
+    async def test_what_the_session_carries_is_waited_for_too(
+        self, make_runtime: RuntimeMaker, events: Events, colour: str
+    ) -> None:
+        runtime = make_runtime(carry="session")
+        with Door(runtime).visit(user_id="ada") as before:
+            trace_id = xr2_web.get_prompt("welcome").trace_id
+        receipts: list[Receipt] = []
+
+        async def view() -> None:
+            receipts.append(xr2_web.track_event("paid") if colour == "sync" else await xr2_web.atrack_event("paid"))
+
+        await self.serve(runtime, view, slug=None, carried=before.token)
+
+        assert [receipt.reason for receipt in receipts] == ["pending" if colour == "sync" else None]
+        assert [(event["trace_id"], event["user_id"]) for event in events(runtime)] == [(trace_id, "ada")]
+
+    async def test_a_prompt_fetched_after_such_an_event_is_not_the_events(
+        self, make_runtime: RuntimeMaker, events: Events
+    ) -> None:
+        runtime = make_runtime(carry="session")
+        with Door(runtime).visit(user_id="ada") as before:
+            xr2_web.get_prompt("welcome")
+
+        async def view() -> None:
+            xr2_web.track_event("paid")
+            await xr2_web.aget_prompt("product")
+
+        await self.serve(runtime, view, slug=None, carried=before.token)
+
+        assert [event["slug"] for event in events(runtime)] == ["welcome"]
+
+    async def test_where_nobody_waits_for_the_session_there_is_no_trace(
+        self, make_runtime: RuntimeMaker, events: Events
+    ) -> None:
+        runtime = make_runtime(carry="session")
+        with Door(runtime).visit(user_id="ada") as before:
+            xr2_web.get_prompt("welcome")
+
+        await self.serve(runtime, lambda: xr2_web.track_event("paid"), slug=None, carried=before.token, is_async=False)
+
+        assert events(runtime) == []
+        assert runtime.counts["no_trace"] == 1
 
     async def test_an_async_user_id_of_the_settings_is_waited_for(
         self, make_runtime: RuntimeMaker, events: Events
