@@ -21,6 +21,8 @@ LAYERS = [
     {"client", "courier"},
     {"process"},
     {"runtime"},
+    {"drafts"},
+    {"rules"},
     {"prompts", "tracking", "current", "lifespan"},
     {"exchange"},
     {"__init__"},

@@ -20,9 +20,9 @@ from xr2_web.identity import asettle
 from xr2_web.models import Receipt
 from xr2_web.outbox import Entry, Put
 from xr2_web.outbox.memory import MemoryOutbox
+from xr2_web.rules import Routes, Rule
 from xr2_web.runtime import Runtime
 from xr2_web.scope import WAITING, bind, unbind
-from xr2_web.tracking import Routes, Rule
 
 from .conftest import RuntimeMaker
 from .local_xr2 import LocalXr2

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
+from .drafts import Outstanding, decide, record
 from .identity import Carried, Steps, claim, has_consent, settle
 from .outbox import Entry
+from .rules import Routes
 from .runtime import Runtime
 from .scope import WAITING, Incoming, Scope
-from .tracking import Outstanding, Routes, decide, record
 
 logger = logging.getLogger("xr2_web")
 
@@ -139,15 +140,28 @@ class Exchange:
         self.runtime.tell_once("unread", "xr2_web.carry_unread: what the visitor carries: %s", type(exc).__name__)
 
 
-def cache_control(present: str | None) -> str:
-    """Return the Cache-Control of a response that carries a token: for this visitor's cache only."""
+class Headers(Protocol):
+    """The headers of a response, as every framework has them."""
+
+    def get(self, name: str, /) -> str | None:
+        """Return the value of a header, or None."""
+
+    def __setitem__(self, name: str, value: str, /) -> None: ...
+
+
+def make_private(headers: Headers, carrier: str) -> None:
+    """Keep a response that carries a token out of shared caches; ``carrier`` is the header that it came in."""
+    headers["Vary"] = _vary(headers.get("Vary"), carrier)
+    headers["Cache-Control"] = _cache_control(headers.get("Cache-Control"))
+
+
+def _cache_control(present: str | None) -> str:
     directives = [each.strip() for each in (present or "").split(",") if each.strip()]
     kept = [each for each in directives if each.lower().partition("=")[0] not in ("public", "s-maxage", "private")]
     return ", ".join([*kept, "private"])
 
 
-def vary(present: str | None, carrier: str) -> str:
-    """Return the Vary of a response that carries a token, with the header that carried it here."""
+def _vary(present: str | None, carrier: str) -> str:
     names = [each.strip() for each in (present or "").split(",") if each.strip()]
     if "*" in names or carrier.lower() in map(str.lower, names):
         return ", ".join(names)

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from . import settings
 from .bodies import Body
-from .exchange import Exchange, cache_control, vary
+from .exchange import Exchange, make_private
 from .identity import settle
 from .runtime import Runtime, started
 from .scope import bind, bound, unbind
@@ -128,8 +128,7 @@ def _carry(exchange: Exchange, token: str, response: Response) -> None:
             samesite="Lax",
             secure=request.is_secure,
         )
-    response.headers["Vary"] = vary(response.headers.get("Vary"), carrier)
-    response.headers["Cache-Control"] = cache_control(response.headers.get("Cache-Control"))
+    make_private(response.headers, carrier)
 
 
 _STREAMED = "xr2_web.is_streamed"

@@ -216,7 +216,7 @@ class Receipt(NamedTuple):
     """What became of an event. True in a condition when accepted.
 
     ``reason`` is None when accepted, else one of: ``no_trace``, ``other_user``, ``duplicate``, ``invalid``,
-    ``disabled``, ``full``, ``skipped``; or ``pending`` while a transaction, the user id or the response decides.
+    ``disabled``, ``full``; or ``pending`` while a transaction or the user id is waited for.
     """
 
     accepted: bool

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from . import lifespan, settings
-from .exchange import Exchange, cache_control, vary
+from .exchange import Exchange, make_private
 from .identity import Personal, asettle
 from .runtime import Runtime, started
 from .scope import Scope, bind, unbind
@@ -111,8 +111,7 @@ def _carry(exchange: Exchange, token: str, scope: AsgiScope, headers: MutableHea
         headers[carrier] = token
     else:
         headers.append("Set-Cookie", _cookie(exchange, token, is_secure=scope.get("scheme") in ("https", "wss")))
-    headers["Vary"] = vary(headers.get("Vary"), carrier)
-    headers["Cache-Control"] = cache_control(headers.get("Cache-Control"))
+    make_private(headers, carrier)
 
 
 def _cookie(exchange: Exchange, token: str, *, is_secure: bool) -> str:

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
 from ..bodies import AsyncBody, Body
-from ..exchange import Exchange, cache_control, vary
+from ..exchange import Exchange, make_private
 from ..identity import asettle, settle
 from ..scope import Scope, bind, unbind
 from .installation import installation
@@ -123,8 +123,7 @@ def _carry(exchange: Exchange, token: str | None, request: HttpRequest, response
             samesite="Lax",
             secure=request.is_secure(),
         )
-    response.headers["Vary"] = vary(response.headers.get("Vary"), carrier)
-    response.headers["Cache-Control"] = cache_control(response.headers.get("Cache-Control"))
+    make_private(response.headers, carrier)
 
 
 _NO_SESSION = (

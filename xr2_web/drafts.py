@@ -1,0 +1,188 @@
+"""Making an event: who it belongs to, under which trace, and when.
+
+A draft says what happened; ``prepare`` finds the user and the trace and serialises it, and the runtime accepts it.
+Nothing here raises into a request or waits for the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from . import identity, values, wire
+from .errors import InvalidValue
+from .identity import Carried, Steps
+from .models import Receipt, Trace
+from .outbox import Entry
+from .runtime import Runtime, default
+from .scope import WAITING, Scope
+
+NO_TRACE, OTHER_USER, INVALID, DISABLED, PENDING = (
+    Receipt(accepted=False, reason=reason) for reason in ("no_trace", "other_user", "invalid", "disabled", "pending")
+)
+
+
+class Draft(NamedTuple):
+    """What happened, before it is known to whom."""
+
+    event: str
+    value: Any = None
+    currency: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    prompt: str | None = None
+    user_id: Any = None
+    session_id: str | None = None
+    trace_id: str | None = None
+    fetched: int | None = None
+    """How many prompts this request had fetched when it happened, where the event is made later."""
+
+
+class Outstanding(NamedTuple):
+    """An event that the response decides: on its status, if ``needs_success``, or on its end."""
+
+    draft: Draft
+    needs_success: bool
+    at_end: bool
+
+
+def runtime_of(scope: Scope | None) -> Runtime:
+    """Return the runtime that a scope belongs to, or the process default."""
+    runtime: Runtime = default() if scope is None else scope.runtime
+    return runtime
+
+
+def record(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Receipt]:
+    """Make the event of a draft now."""
+    outcome = yield from prepare(runtime, scope, draft)
+    return outcome if isinstance(outcome, Receipt) else runtime.put(outcome)
+
+
+def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry | Receipt]:
+    """Find the user and the trace of a draft and serialise it; a receipt says why it is no event."""
+    outcome: Entry | Receipt
+    if not runtime.settings.is_active:
+        return DISABLED
+    try:
+        outcome = yield from _attributed(runtime, scope, draft)
+    except Exception as exc:  # noqa: BLE001
+        outcome = refused(runtime, draft, exc)
+    if isinstance(outcome, Receipt) and outcome.reason is not None:
+        runtime.count(outcome.reason)
+    return outcome
+
+
+def refused(runtime: Runtime, draft: Draft, exc: Exception) -> Receipt:
+    """Return the receipt of a draft that cannot be an event, and tell once why."""
+    # A value's own code may raise anything; the message is shown of what we raise only.
+    why = str(exc) if isinstance(exc, InvalidValue) else type(exc).__name__
+    name = draft.event if isinstance(draft.event, str) else type(draft.event).__name__
+    runtime.tell_once(
+        ("invalid", name, getattr(exc, "path", why)), "xr2_web.event_invalid: %.100r is not reported: %s", name, why
+    )
+    return INVALID
+
+
+def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry | Receipt]:
+    if scope is not None and not identity.has_consent(scope):
+        draft = draft._replace(user_id=None, session_id=None)
+    trace_id = draft.trace_id
+    if trace_id is None and scope is not None and not scope.touch():
+        is_waiting = (yield Carried(scope)) is WAITING
+        if is_waiting and scope.status is None:
+            return _wait(runtime, scope, draft)
+    if trace_id is None and _choose(runtime, scope, draft) is None:
+        _serialise(runtime, draft, "-", None, None)
+        return _no_trace(runtime, scope, draft)
+    user: Any = None if draft.user_id == "" else draft.user_id
+    if user is not None:
+        user = identity.disguised(runtime, user)
+    elif scope is not None:
+        user = yield scope
+        if user is WAITING:
+            user = None
+            if scope.status is None:
+                return _wait(runtime, scope, draft)
+    if trace_id is None:
+        assert scope is not None
+        if user is not None:
+            identity.claim(scope, user)
+        trace = _choose(runtime, scope, draft)
+        if trace is None:
+            return OTHER_USER
+        trace_id = trace.trace_id
+    return _serialise(runtime, draft, trace_id, user, _session_id(scope, draft))
+
+
+def _wait(runtime: Runtime, scope: Scope, draft: Draft) -> Receipt:
+    _serialise(runtime, draft, draft.trace_id or "-", None, None)  # so that a bad value is reported at the call
+    scope.wait_for_visitor(as_of_now(scope, draft))
+    return PENDING
+
+
+def as_of_now(scope: Scope | None, draft: Draft) -> Draft:
+    """Return a draft that neither a later change of its metadata nor a later fetch reaches."""
+    metadata = values.mapping(draft.metadata, "metadata") if draft.metadata else None
+    return draft._replace(metadata=metadata, fetched=None if scope is None else scope.fetched)
+
+
+def _choose(runtime: Runtime, scope: Scope | None, draft: Draft) -> Trace | None:
+    if scope is None:
+        return None
+    return scope.choose(runtime.settings.attribution, draft.prompt, runtime.chance.wall(), fetched=draft.fetched)
+
+
+def _no_trace(runtime: Runtime, scope: Scope | None, draft: Draft) -> Receipt:
+    if scope is None:
+        runtime.tell_once(
+            "unbound",
+            "xr2_web.no_scope: %r was tracked outside of a request; bind with xr2_web.scope(trace_id=...)",
+            draft.event,
+        )
+    elif scope.has_lost_traces:
+        return OTHER_USER
+    return NO_TRACE
+
+
+def _session_id(scope: Scope | None, draft: Draft) -> str | None:
+    if draft.session_id is not None or scope is None:
+        return draft.session_id
+    scope.touch()
+    return scope.session_id if identity.has_consent(scope) else None
+
+
+def _serialise(runtime: Runtime, draft: Draft, trace_id: str, user_id: Any, session_id: str | None) -> Entry:
+    request = wire.event(
+        trace_id=trace_id,
+        event_name=draft.event,
+        source_name=runtime.settings.source_name,
+        user_id=user_id,
+        session_id=session_id,
+        value=draft.value,
+        currency=draft.currency,
+        metadata=draft.metadata,
+    )
+    assert request.body is not None
+    return Entry(trace_id, draft.event, request.body, runtime.chance.wall())
+
+
+def place(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
+    """Make an event, or have it wait for the status of the response that decides it."""
+    if scope is not None and scope.status is None and (found.needs_success or found.at_end):
+        scope.wait_for_status(found)
+    else:
+        yield from decide(runtime, scope, found)
+
+
+def decide(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
+    """Make an event whose response has a status by now, or let it wait for the end of the response."""
+    status = None if scope is None else scope.status
+    # Django and Flask answer an exception of the view with 500, where under ASGI it ends the exchange.
+    if status is not None and ((found.needs_success and status >= 400) or (found.at_end and status >= 500)):
+        return
+    outcome = yield from prepare(runtime, scope, found.draft)
+    if isinstance(outcome, Receipt):
+        return
+    if found.at_end and scope is not None and not scope.is_ended:
+        scope.wait_for_end(outcome)
+    else:
+        runtime.put(outcome)
