@@ -74,6 +74,17 @@ class Exchange:
             else:
                 self.runtime.count("aborted")
 
+    def cookie(self, token: str, *, is_secure: bool) -> dict[str, Any]:
+        """Return the cookie that carries a token, as the arguments of the framework's ``set_cookie``."""
+        return {
+            "key": self.name,
+            "value": token,
+            "max_age": self.max_age,
+            "httponly": True,
+            "samesite": "Lax",
+            "secure": is_secure,
+        }
+
     def _make_waiting_events(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[None]:
         for draft in scope.take_waiting():
             yield from record(self.runtime, scope, draft)

@@ -120,14 +120,7 @@ def _carry(exchange: Exchange, token: str, response: Response) -> None:
         carrier = exchange.name
         response.headers[carrier] = token
     else:
-        response.set_cookie(
-            exchange.name,
-            token,
-            max_age=exchange.max_age,
-            httponly=True,
-            samesite="Lax",
-            secure=request.is_secure,
-        )
+        response.set_cookie(**exchange.cookie(token, is_secure=request.is_secure))
     make_private(response.headers, carrier)
 
 

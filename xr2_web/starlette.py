@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
-from http.cookies import SimpleCookie
 from typing import Any, Unpack
 
 from starlette.authentication import BaseUser
@@ -115,11 +114,9 @@ def _carry(exchange: Exchange, token: str, scope: AsgiScope, headers: MutableHea
 
 
 def _cookie(exchange: Exchange, token: str, *, is_secure: bool) -> str:
-    cookie = SimpleCookie({exchange.name: token})
-    morsel = cookie[exchange.name]
-    morsel["path"], morsel["max-age"], morsel["samesite"] = "/", str(exchange.max_age), "Lax"
-    morsel["httponly"], morsel["secure"] = True, is_secure
-    return morsel.OutputString()
+    response = Response()
+    response.set_cookie(**exchange.cookie(token, is_secure=is_secure))
+    return response.headers["Set-Cookie"]
 
 
 class _Incoming:
