@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from xr2_web.scope import bound
 
 from ..local_xr2 import LocalXr2
+from .django_project.settings import DATABASES
 from .modes import ALL, Mode
 from .site import Site
 
@@ -57,8 +59,23 @@ def site(open_site: Callable[..., Site]) -> Site:
     return open_site()
 
 
+@pytest.fixture(scope="session")
+def _django_tables(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The tables in the file of the settings, also where no test has the mark ``django_db``."""
+    from django.core.management import call_command
+
+    with django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+        yield
+        django.db.connections.close_all()
+
+
+def pytest_unconfigure() -> None:
+    Path(DATABASES["default"]["NAME"]).unlink(missing_ok=True)
+
+
 @pytest.fixture
-def _django_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+def _django_database(_django_tables: None, django_db_blocker: Any) -> Iterator[None]:
     """The database as it is outside of tests, with transactions that commit.
 
     Emptied by hand: the mark ``django_db(transaction=True)`` spends 0.1 s on each test for that.

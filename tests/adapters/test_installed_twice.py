@@ -46,6 +46,8 @@ def buys_once(site):
 
     assert [name for name, _ in fetched.headers].count("set-cookie") == 1
     assert site.event_names() == ["purchase_completed", "bought"]
+    # A second event of the same name and trace would be dropped by the outbox, or by the server.
+    assert {"duplicate", "duplicate_at_server"}.isdisjoint(site.runtime.counts)
 
 
 @pytest.mark.parametrize("mode", STARLETTE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 SECRET_KEY = "a key of the tests that is long enough for everyone"
 USE_TZ = True
@@ -27,7 +28,7 @@ MIDDLEWARE = [
 # In a file and not in memory: the threads that serve sync views under ASGI must see it.
 _FILE = str(Path(tempfile.gettempdir()) / f"xr2_web_adapters_{os.getpid()}.sqlite3")
 
-DATABASES = {
+DATABASES: dict[str, Any] = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": _FILE,
