@@ -87,6 +87,30 @@ def test_a_mounted_asgi_application_shares_the_scope(open_site, is_installed_ins
 
 
 @pytest.mark.parametrize("mode", FLASK)
+def test_a_flask_view_that_answers_with_another_application_departs_once(open_site):
+    from flask import Flask, Response, request
+
+    import xr2_web
+    from xr2_web.flask import Xr2
+
+    inner = Flask("inner")
+    Xr2(inner, enabled=False)
+    inner.add_url_rule("/inside", "inside", lambda: xr2_web.get_prompt("welcome").trace_id)
+    site = open_site(
+        extend=lambda app: app.add_url_rule(
+            "/inside", "inside", lambda: Response.from_app(inner, request.environ, buffered=True)
+        )
+    )
+    visitor = site.visitor()
+
+    fetched = visitor.get("/inside")
+    visitor.post("/event/paid")
+
+    assert [name for name, _ in fetched.headers].count("set-cookie") == 1
+    assert [event["trace_id"] for event in site.events()] == [fetched.text]
+
+
+@pytest.mark.parametrize("mode", FLASK)
 def test_a_mounted_flask_application_shares_the_scope(open_site):
     from flask import Flask
     from werkzeug.middleware.dispatcher import DispatcherMiddleware

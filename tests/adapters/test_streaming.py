@@ -32,6 +32,18 @@ def test_a_streamed_body_sees_what_the_visitor_carries(site):
     assert set(answer.text.split()) == {fetched.text}
 
 
+@pytest.mark.parametrize("carry", ["cookie", "session"])
+def test_a_streamed_body_knows_the_user_and_the_session(open_site, carry):
+    site = open_site(has_users=True, carry=carry)
+    visitor = site.visitor()
+    user = visitor.post("/login/ada")
+    visitor.get("/product/welcome")
+
+    visitor.get("/tracked-stream")
+
+    assert [event["user_id"] for event in site.events()] == [user.text, user.text]
+
+
 def test_a_tracked_generator_is_an_event_when_it_is_exhausted(site):
     visitor = site.visitor()
     visitor.get("/product/welcome")
