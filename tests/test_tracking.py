@@ -986,6 +986,24 @@ class TestTransactions:
 
         assert events(runtime) == []
 
+    def test_a_view_whose_part_was_rolled_back_is_no_event_though_it_answers(
+        self, make_runtime: RuntimeMaker, events: Events
+    ) -> None:
+        transaction = self.Transaction()
+        runtime = make_runtime(defer=transaction)
+
+        @xr2_web.track("paid")
+        def view() -> Answer:
+            return Answer(200)
+
+        with Door(runtime).visit(view=view):
+            xr2_web.get_prompt("welcome")
+            view()
+            transaction.waiting.clear()
+            transaction.is_open = False
+
+        assert events(runtime) == []
+
 
 ORDERS = {"POST /orders/{id}": {"event": "paid", "value": lambda call: int(call.kwargs["id"])}}
 
@@ -1089,6 +1107,14 @@ class TestRoutes:
         self.serve(runtime, route_names=("checkout",), status=status)
 
         assert len(events(runtime)) == counts
+
+    def test_where_it_is_an_error_no_field_is_asked(self, make_runtime: RuntimeMaker) -> None:
+        asked: list[object] = []
+        runtime = make_runtime(events={"checkout": {"event": "paid", "value": asked.append}})
+
+        self.serve(runtime, route_names=("checkout",), status=404)
+
+        assert asked == []
 
     def test_a_response_that_did_not_leave_as_a_whole_is_no_event(
         self, make_runtime: RuntimeMaker, events: Events

@@ -95,7 +95,7 @@ class _Call(NamedTuple):
 def _steps(call: _Call) -> _Steps:
     runtime, scope = call.runtime, call.scope
     if not runtime.settings.is_active:
-        return _fall_back(call, Response(error=runtime.settings.why_inactive, status_code=0), may_be_old=False)
+        return _fall_back(call, Response(error=runtime.settings.why_inactive, status_code=0))
     if scope is not None and not call.fresh and (known := scope.remembered(call.key)):
         return known
     try:
@@ -106,16 +106,15 @@ def _steps(call: _Call) -> _Steps:
             status=call.status,
         )
     except InvalidValue as exc:
-        return _fall_back(call, Response(error=str(exc), status_code=0), may_be_old=False)
+        return _fall_back(call, Response(error=str(exc), status_code=0))
     judgement = yield request
     prompt = judgement.response.data
     if prompt is None:
         runtime.count("prompt_failed")
-        is_refused = judgement.verdict is wire.Verdict.REFUSED
-        if is_refused:
-            # Somebody may have taken it down on purpose: an outage must not bring it back.
+        if judgement.verdict is wire.Verdict.REFUSED:
+            # Somebody may have taken it down on purpose: a later outage must not bring it back.
             runtime.copies.pop(call.key, None)
-        return _fall_back(call, judgement.response, may_be_old=not is_refused)
+        return runtime.copies.get(call.key) or _fall_back(call, judgement.response)
     runtime.count("prompt_fetched")
     _keep_copy(call, prompt)
     if scope is not None:
@@ -143,9 +142,7 @@ def _keep_copy(call: _Call, prompt: Prompt) -> None:
         copies[call.key] = replace(prompt, trace_id=None, is_fallback=True)
 
 
-def _fall_back(call: _Call, response: Response[Prompt], *, may_be_old: bool) -> Prompt:
-    if may_be_old and (copy := call.runtime.copies.get(call.key)):
-        return copy
+def _fall_back(call: _Call, response: Response[Prompt]) -> Prompt:
     fallback = call.fallback
     if fallback is None:
         raise PromptUnavailable(call.slug, response.error or "", status_code=response.status_code)
