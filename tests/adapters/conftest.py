@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from xr2_web.scope import bound
-
 from ..local_xr2 import LocalXr2
 from .django_project.settings import DATABASES
 from .modes import ALL, Mode
@@ -22,12 +20,6 @@ if find_spec("django") is not None:
     import django.db
 
     django.setup()
-
-
-@pytest.fixture(autouse=True)
-def _no_scope_leaks() -> Iterator[None]:
-    yield
-    assert bound() is None
 
 
 @pytest.fixture(params=ALL)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from .modes import DJANGO, FLASK
+from xr2_web.carry import Seal
+from xr2_web.models import Trace
 
+from .modes import DJANGO, FLASK
+from .site import KEY
+
+DAY = 24 * 60 * 60
 COOKIE = "xr2_carry"
 HEADER = "x-xr2-carry"
 
@@ -175,6 +182,21 @@ def test_a_tampered_token_is_ignored_and_counted(site):
 
     assert later.text == "no_trace"
     assert site.runtime.counts["bad_token"] == 1
+
+
+@pytest.mark.parametrize(("days", "text"), [(6, "accepted"), (8, "no_trace")])
+def test_a_token_is_taken_for_seven_days(open_site, days, text):
+    site = open_site(secret_key=KEY)
+    visitor = site.visitor()
+    then = time.time() - days * DAY
+    trace = Trace("welcome", site.visitor().get("/product/welcome").text, 1, int(then))
+    seal = Seal([KEY.encode()], max_age=7 * DAY, clock=lambda: then)
+    visitor.jar[COOKIE] = seal.write("a session", None, [trace])
+
+    later = visitor.post("/event/paid")
+
+    assert later.text == text
+    assert site.runtime.counts.get("bad_token", 0) == (0 if text == "accepted" else 1)
 
 
 def test_a_token_of_another_site_is_ignored_and_counted(open_site):
