@@ -347,12 +347,16 @@ class TestDefault:
         assert "XR2_API_KEY is malformed" in caplog.text
         assert "SECRET" not in caplog.text
 
-    def test_for_a_block_there_can_be_none(self, make_runtime: RuntimeMaker) -> None:
+    def test_for_a_block_there_can_be_none_and_what_is_made_inside_is_closed(self, local_xr2: LocalXr2) -> None:
         before = xr2_web.configure()
+        trace_id = xr2_web.get_prompt("welcome").trace_id
 
         with no_default():
             inside = xr2_web.configure()
             within = default()
+            xr2_web.track_event("paid", trace_id=trace_id)
 
         assert within is inside
         assert default() is before
+        assert [event["event_name"] for event in local_xr2.events()] == ["paid"]
+        assert not [each for each in threading.enumerate() if each.name.startswith("xr2-courier")]
