@@ -121,7 +121,7 @@ class TestIdle:
             shown.append(native)
             return Request()
 
-        scope = Scope.kind_for(runtime, show, Silent())()
+        scope = Scope.kind_for(runtime, show, Silent(), is_watched=False)()
         scope.native = "native"
         before = list(shown)
 

@@ -88,7 +88,7 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
     trace_id = draft.trace_id
     if trace_id is None and scope is not None and not scope.touch():
         is_waiting = (yield Carried(scope)) is WAITING
-        if is_waiting and scope.status is None:
+        if is_waiting and scope.awaits_response:
             return _wait(runtime, scope, draft)
     if trace_id is None and _choose(runtime, scope, draft) is None:
         _serialise(runtime, draft, "-", None, None)
@@ -100,7 +100,7 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
         user = yield scope
         if user is WAITING:
             user = None
-            if scope.status is None:
+            if scope.awaits_response:
                 return _wait(runtime, scope, draft)
     if trace_id is None:
         assert scope is not None
@@ -167,7 +167,7 @@ def _serialise(runtime: Runtime, draft: Draft, trace_id: str, user_id: Any, sess
 
 def place(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
     """Make an event, or have it wait for the status of the response that decides it."""
-    if scope is not None and scope.status is None and (found.needs_success or found.at_end):
+    if scope is not None and scope.awaits_response and (found.needs_success or found.at_end):
         scope.wait_for_status(found)
     else:
         yield from decide(runtime, scope, found)

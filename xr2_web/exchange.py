@@ -25,20 +25,20 @@ CARRY_NAMES = {"cookie": "xr2_carry", "session": "xr2_carry", "header": "X-Xr2-C
 class Exchange:
     """The start and the end of the requests of one installation.
 
-    A request whose scope is not touched, in an installation without route rules, needs neither ``depart`` nor
-    ``finish``: adapters then only note the status and that it ended.
+    A request whose scope is not touched needs neither ``depart`` nor ``finish``: adapters then only note that it
+    ended, and the status where a body may still be produced.
     """
 
     def __init__(self, runtime: Runtime, show: Callable[[Any], Incoming]) -> None:
         """Serve an installation; ``show`` makes the neutral view of the framework's request."""
         self.runtime = runtime
-        self.open_scope = Scope.kind_for(runtime, show, self)
+        self._routes = Routes(runtime.settings.events)
+        self._has_routes = bool(self._routes) and runtime.settings.is_active
+        self.open_scope = Scope.kind_for(runtime, show, self, is_watched=self._has_routes)
         """Returns a scope, whose ``native`` is then the framework's request; all else is read on first use."""
         self.mode = runtime.settings.carry
         self.name = runtime.settings.carry_name or CARRY_NAMES[self.mode]
         self.max_age = runtime.settings.carry_max_age
-        self._routes = Routes(runtime.settings.events)
-        self.has_routes = bool(self._routes) and runtime.settings.is_active
 
     def depart(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[str | None]:
         """Make the events that waited for the status, and return the token that the visitor must carry on.
@@ -89,7 +89,7 @@ class Exchange:
         for draft in scope.take_waiting():
             yield from record(self.runtime, scope, draft)
         waiting: list[Outstanding] = scope.take_on_status()
-        if self.has_routes:
+        if self._has_routes:
             waiting += self._routes.find(self.runtime, scope, status, headers())
         for outstanding in waiting:
             yield from decide(self.runtime, scope, outstanding)

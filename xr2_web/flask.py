@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
 
 from flask import Flask, Request, Response, current_app, g, has_request_context, request, session
 from flask.globals import request_ctx
@@ -15,7 +15,7 @@ from .bodies import Body
 from .exchange import Exchange, make_private
 from .identity import settle
 from .runtime import Runtime, started
-from .scope import bind, bound, unbind
+from .scope import Scope, bind, bound, unbind
 from .settings import SettingsKeywords
 from .wrapping import is_behind
 
@@ -49,64 +49,74 @@ class Xr2:
             settings.keywords(self._keywords), settings.framework(given, "XR2_{upper}"), settings.environment()
         )
         runtime = Runtime(chosen, keys=lambda: [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())])
-        installed = app.extensions[EXTENSION] = _Installed(app, runtime)
-        app.wsgi_app = installed  # type: ignore[method-assign]
-        app.after_request(installed.depart)
+        exchange = Exchange(runtime, partial(_Incoming, app))
+        app.extensions[EXTENSION] = _Installed(runtime)
+        app.wsgi_app = _wrapped(app.wsgi_app, exchange)  # type: ignore[method-assign, assignment]
+        app.after_request(_depart)
         started(runtime)
 
 
-class _Installed:
-    """What is installed on one application: its WSGI side, and the end of its requests."""
+class _Installed(NamedTuple):
+    """What is installed on one application."""
 
-    def __init__(self, app: Flask, runtime: Runtime) -> None:
-        self.runtime = runtime
-        self._app = app
-        self._exchange = Exchange(runtime, partial(_Incoming, app))
-        self._wsgi_app: WSGIApplication = app.wsgi_app
+    runtime: Runtime
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+
+# Functions and not objects with methods: at every request of the application each look-up of an attribute counts.
+def _wrapped(application: WSGIApplication, exchange: Exchange) -> WSGIApplication:
+    """Return the application with a scope bound around it, and around each step of a streamed body."""
+
+    def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if KEY in environ:
-            return self._wsgi_app(environ, start_response)
-        environ[KEY] = self
-        scope = self._exchange.open_scope()
+            return application(environ, start_response)
+        environ[KEY] = exchange
+        scope = exchange.open_scope()
         scope.native = environ
         token = bind(scope)
         try:
-            body = self._wsgi_app(environ, start_response)
+            body = application(environ, start_response)
         finally:
             unbind(token)
-        if _STREAMED in environ:
-            return Body(body, scope, lambda is_complete: self._exchange.finish(scope, is_complete=is_complete))
-        if scope.is_touched and not scope.is_ended:
-            self._exchange.finish(scope, is_complete=True)
+        if scope.is_touched:
+            return _finished(body, scope, exchange)
         scope.is_ended = True
         return body
 
-    def depart(self, response: Response) -> Response:
-        """See the response while its headers can still be set; an application mounted in another does it for both."""
-        scope = bound()
-        # Not Flask's request, a proxy that costs: the scope alone tells a request that ends without work.
-        if scope is None or scope.native is None or scope.status is not None:
-            return response
-        opener = scope.native.get(KEY)
-        if not isinstance(opener, _Installed):
-            return response
-        is_streamed = response.is_streamed and not response.direct_passthrough
-        if is_streamed:
-            scope.native[_STREAMED] = True
-            # The body is produced when Flask's own context is gone: what it may need is taken now.
-            scope.incoming.take_context()  # type: ignore[union-attr]
-        scope.status = response.status_code
-        exchange = opener._exchange
-        if scope.is_touched or exchange.has_routes:
-            token = settle(
-                exchange.depart(scope, response.status_code, lambda: cast("Mapping[str, str]", response.headers))
-            )
-            if token is not None:
-                _carry(exchange, token, response)
-            if not is_streamed:
-                exchange.finish(scope, is_complete=True)
+    return wsgi_app
+
+
+def _finished(body: Iterable[bytes], scope: Scope, exchange: Exchange) -> Iterable[bytes]:
+    """Return the body of a response, with whose end a streamed one ends too."""
+    if _STREAMED in scope.native:
+        return Body(body, scope, lambda is_complete: exchange.finish(scope, is_complete=is_complete))
+    if not scope.is_ended:
+        exchange.finish(scope, is_complete=True)
+    return body
+
+
+def _depart(response: Response) -> Response:
+    """See the response while its headers can still be set; an application mounted in another does it for both."""
+    scope = bound()
+    is_plain = isinstance(response.response, _PLAIN)
+    if scope is None or (is_plain and not scope.is_touched) or scope.status is not None:
         return response
+    exchange = scope.native.get(KEY) if isinstance(scope.native, dict) else None
+    if not isinstance(exchange, Exchange):
+        return response
+    is_streamed = response.is_streamed and not response.direct_passthrough
+    if is_streamed:
+        scope.native[_STREAMED] = scope.is_touched = True
+        # The body is produced when Flask's own context is gone: what it may need is taken now.
+        scope.incoming.take_context()  # type: ignore[union-attr]
+    scope.status = response.status_code
+    if scope.is_touched:
+        headers = cast("Mapping[str, str]", response.headers)
+        token = settle(exchange.depart(scope, response.status_code, lambda: headers))
+        if token is not None:
+            _carry(exchange, token, response)
+        if not is_streamed:
+            exchange.finish(scope, is_complete=True)
+    return response
 
 
 def _carry(exchange: Exchange, token: str, response: Response) -> None:
@@ -125,6 +135,9 @@ def _carry(exchange: Exchange, token: str, response: Response) -> None:
 
 
 _STREAMED = "xr2_web.is_streamed"
+
+_PLAIN = (list, tuple)
+"""Bodies that are there as a whole."""
 
 
 class _Incoming:

@@ -102,7 +102,7 @@ class Scope:
     """The framework's request."""
 
     is_touched = False
-    """Whether anything of this scope was used; if not, its request ends without any work."""
+    """Whether its request ends with work: something of the scope was used, or rules watch every response."""
     is_changed = False
     """Whether the visitor's next requests must learn something from this one."""
     status: int | None = None
@@ -134,13 +134,15 @@ class Scope:
     _on_end: list[Any] | None = None
 
     @classmethod
-    def kind_for(cls, runtime: Any, show: Callable[[Any], Incoming], carrier: Carrier) -> type[Scope]:
+    def kind_for(
+        cls, runtime: Any, show: Callable[[Any], Incoming], carrier: Carrier, *, is_watched: bool
+    ) -> type[Scope]:
         """Return the class of an installation's scopes, whose ``native`` is then set to the framework's request.
 
         There is no ``__init__`` because one in Python makes an object cost three times as much. ``show`` makes
         the neutral view of the request, and ``carrier`` reads what the visitor carries, both on first use.
         """
-        shared = {"runtime": runtime, "_show": staticmethod(show), "_carrier": carrier}
+        shared = {"runtime": runtime, "_show": staticmethod(show), "_carrier": carrier, "is_touched": is_watched}
         return type(cls.__name__, (cls,), shared)
 
     @classmethod
@@ -149,6 +151,11 @@ class Scope:
         opened = cls()
         opened.runtime = runtime
         return opened
+
+    @property
+    def awaits_response(self) -> bool:
+        """Whether an event may still wait for what the response says."""
+        return self.status is None and not self.is_ended
 
     @property
     def incoming(self) -> Incoming | None:

@@ -58,7 +58,7 @@ class Xr2Middleware:
         def forward(message: Message) -> Awaitable[None]:
             name = message["type"]
             if name == "http.response.start":
-                if bound.is_touched or exchange.has_routes:
+                if bound.is_touched:
                     return _depart(exchange, bound, message, send)
                 bound.status = message["status"]
             elif name == "websocket.accept":

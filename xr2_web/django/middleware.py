@@ -52,7 +52,7 @@ class Xr2Middleware:
         token = bind(scope)
         try:
             response = self.get_response(request)
-            if scope.is_touched or exchange.has_routes:
+            if scope.is_touched:
                 steps = exchange.depart(scope, response.status_code, lambda: response.headers)
                 _carry(exchange, settle(steps), request, response)
         finally:
@@ -74,7 +74,7 @@ class Xr2Middleware:
         token = bind(scope)
         try:
             response = await self.get_response(request)
-            if scope.is_touched or exchange.has_routes:
+            if scope.is_touched:
                 steps = exchange.depart(scope, response.status_code, lambda: response.headers)
                 _carry(exchange, await asettle(steps), request, response)
         finally:
