@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from contextvars import ContextVar
 from typing import Any
 
 KEY = "xr2_dev_benchmark"
-ROUNDS = 15_000
+ROUNDS = 8_000
 variable: ContextVar[object] = ContextVar("variable", default=None)
 
 Runner = Callable[[int], float]
@@ -28,7 +29,8 @@ Runner = Callable[[int], float]
 
 def main() -> None:
     print(
-        f"Python {sys.version.split()[0]}, {platform.machine()}; microseconds a request, lower quartile of {ROUNDS:,} rounds\n"
+        f"Python {sys.version.split()[0]}, {platform.machine()}; microseconds a request, "
+        f"lower quartile of {ROUNDS:,} rounds\n"
     )
     print("| framework | bare | the floor adds | xr2_web adds | × floor | × bare |")
     print("|---|---|---|---|---|---|")
@@ -50,11 +52,15 @@ def main() -> None:
 def measure(runners: list[Runner], requests: int) -> list[float]:
     """Return the microseconds of a request for each runner: the lower quartile of rounds of a few requests.
 
-    The rounds are short and the runners take turns, so that each meets the same caches and the same neighbours.
+    The rounds are short and in random order, so that each runner meets the same caches and the same neighbours.
     """
     times: list[list[float]] = [[] for _ in runners]
+    for runner in runners:
+        runner(100)
+    turns = list(zip(runners, times, strict=True))
     for _ in range(ROUNDS):
-        for runner, found in zip(runners, times, strict=True):
+        random.shuffle(turns)
+        for runner, found in turns:
             found.append(runner(requests) / requests * 1e6)
     return [statistics.quantiles(found, n=4)[0] for found in times]
 
