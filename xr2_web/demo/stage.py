@@ -122,7 +122,6 @@ def _environment(given: Mapping[str, str], projects: Path, folder: Path) -> dict
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(package.parent), given.get("PYTHONPATH"))))
     return environ | {
         "XR2_API_KEY": "xr2_dev_demo",
-        "XR2_OUTBOX_PATH": str(folder),
         # On a busy machine the demo waits, where an app would rather fall back.
         "XR2_PROMPT_DEADLINE": "30",
         "SHOP_DATABASE": str(folder / "shop.sqlite3"),
