@@ -47,7 +47,7 @@ def run_script(local_xr2: LocalXr2, trace_id: str, body: str) -> subprocess.Comp
     """Run ``body`` in an interpreter of its own, with ``track(name)`` at hand."""
     head = f"""
         import os, sys, atexit, threading, time, xr2_web
-        runtime = xr2_web.configure(api_key="xr2_dev_tests", base_url={local_xr2.base_url!r})
+        runtime = xr2_web.configure(api_key="xr2_dev_tests", base_url={local_xr2.base_url!r}, shutdown_timeout=30)
 
         def track(name):
             with xr2_web.scope(trace_id={trace_id!r}):

@@ -13,7 +13,10 @@ _making = ForkLock()
 
 
 class once(Generic[T]):
-    """Like ``functools.cached_property`` before Python 3.12: a lock keeps a second object from being made."""
+    """Like ``functools.cached_property`` with a lock: no second object is made, and no fork leaves it locked.
+
+    That of Python 3.11 has a lock too, but one that a child forked meanwhile waits for in vain.
+    """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
         self._make = make

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from functools import cached_property
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 from .. import wire
+from ..once import once
 from .engine import httpcore, httpx
 from .network import Resolve, Resolver
 
@@ -47,7 +47,7 @@ class Address:
             "keepalive_expiry": IDLE_SECONDS,
         }
 
-    @cached_property
+    @once
     def _tls(self) -> Any:
         is_plain = self._url.scheme == b"http" and self._proxy_url() is None
         return None if is_plain else httpx.create_ssl_context()
