@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 - else the first look-up would import it, while another thread may fork
 import os
 import socket
 import threading
