@@ -17,11 +17,10 @@ from uuid import uuid4
 import pytest
 
 import xr2_web
-from xr2_web.demo.examples import EXAMPLES, missing
+from xr2_web.demo.examples import EXAMPLES, find_projects, missing
 
 from .left_running import soon_none, with_mark
 
-REPOSITORY = Path(xr2_web.__file__).parents[1]
 MARK = f"DEMO_TEST_MARK={uuid4().hex}"
 SHOP_EVENTS = [("sign_up", "welcome"), ("purchase_completed", "product")]
 EVENTS = {
@@ -87,9 +86,10 @@ def events_of(visitor: str, example: dict) -> list[dict]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A copy of the package with its examples beside it, to spoil."""
-    for name in ("xr2_web", "example_projects"):
-        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3"))
+    """A copy of the package with its examples beside it, to spoil; a wheel has them inside of the package."""
+    unwanted = shutil.ignore_patterns("__pycache__", "*.sqlite3", "example_projects")
+    shutil.copytree(Path(xr2_web.__file__).parent, tmp_path / "xr2_web", ignore=unwanted)
+    shutil.copytree(find_projects(), tmp_path / "example_projects", ignore=unwanted)
     return tmp_path
 
 
