@@ -17,12 +17,13 @@ import pytest
 import xr2_web
 from xr2_web.errors import InvalidValue
 from xr2_web.identity import asettle
+from xr2_web.incoming import WAITING
 from xr2_web.models import Receipt
 from xr2_web.outbox import Entry, Put
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.rules import Routes, Rule
 from xr2_web.runtime import Runtime
-from xr2_web.scope import WAITING, bind, unbind
+from xr2_web.scope import bind, unbind
 
 from .conftest import RuntimeMaker
 from .local_xr2 import LocalXr2

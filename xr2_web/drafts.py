@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from . import identity, values, wire
 from .errors import InvalidValue
 from .identity import Carried, Steps
+from .incoming import WAITING
 from .models import Receipt, Trace
 from .outbox import Entry
 from .runtime import Runtime, default
-from .scope import WAITING, Scope
+from .scope import Scope
 
 NO_TRACE, OTHER_USER, INVALID, DISABLED, PENDING = (
     Receipt(accepted=False, reason=reason) for reason in ("no_trace", "other_user", "invalid", "disabled", "pending")

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 from .drafts import Outstanding, decide, record
 from .identity import Carried, Steps, claim, has_consent, settle
+from .incoming import WAITING, Incoming
 from .outbox import Entry
 from .rules import Routes
 from .runtime import Runtime
-from .scope import WAITING, Incoming, Scope
+from .scope import Scope
 
 logger = logging.getLogger("xr2_web")
 

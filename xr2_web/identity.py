@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from . import values
 from .errors import InvalidValue
-from .scope import WAITING, Scope
+from .incoming import WAITING
+from .scope import Scope
 
 T = TypeVar("T")
 

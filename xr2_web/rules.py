@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeAlias
 from . import values
 from .drafts import Draft, Outstanding
 from .errors import InvalidValue
+from .incoming import Incoming
 from .runtime import Runtime
-from .scope import Incoming, Scope
+from .scope import Scope
 from .wrapping import Call
 
 Field: TypeAlias = Any

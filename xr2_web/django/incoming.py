@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from ..scope import WAITING
+from ..incoming import WAITING
 from ..wrapping import is_behind
 
 _UNKNOWN = object()

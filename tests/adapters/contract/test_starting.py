@@ -8,7 +8,7 @@ import pytest
 
 from xr2_web import ConfigurationError
 
-from .modes import ASGI, DJANGO, FLASK
+from ..modes import ASGI, DJANGO, FLASK
 
 MALFORMED = [pytest.param("", id="empty"), pytest.param("two words", id="space"), pytest.param("ключ", id="non-ascii")]
 

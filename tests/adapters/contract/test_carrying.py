@@ -9,8 +9,8 @@ import pytest
 from xr2_web.carry import Seal
 from xr2_web.models import Trace
 
-from .modes import DJANGO, FLASK
-from .site import KEY
+from ..modes import DJANGO, FLASK
+from ..site import KEY
 
 DAY = 24 * 60 * 60
 COOKIE = "xr2_carry"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .modes import ALL
+from ..modes import ALL
 
 # Where a body does not fit its server Django reads it to the end before the first part leaves, so that nobody can
 # tell whether the visitor was still there.

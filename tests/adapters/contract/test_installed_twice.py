@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from .modes import ASGI, DJANGO, FLASK, STARLETTE
+from ..modes import ASGI, DJANGO, FLASK, STARLETTE
 
 
 @pytest.mark.parametrize("mode", DJANGO)
 def test_twice_in_django_makes_one_event(open_site):
     from django.conf import settings
 
-    from .django_sites import OURS
+    from ..django_sites import OURS
 
     site = open_site(django={"MIDDLEWARE": [*settings.MIDDLEWARE, OURS]}, events={"buy": "bought"})
 
