@@ -55,6 +55,25 @@ def last(call: xr2_web.Call) -> Any:
 bought = xr2_web.track("bought", value=last)
 
 
+def careless(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate without a word about what it is."""
+
+    def decorated(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return decorated
+
+
+class Careless:
+    """A decorator that is a class, and as silent."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
 def hidden(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate as old libraries do: a plain function in front of whatever it is."""
 
@@ -428,8 +447,58 @@ class TestGenerators:
         assert list(tracked(3)) == [3]
         assert seen() == [3]
 
+    @pytest.mark.parametrize("decorate", [hidden, careless, Careless])
+    def test_one_that_a_decorator_hides_is_an_event_when_it_is_exhausted(
+        self, seen: Seen, decorate: Callable[[Any], Any]
+    ) -> None:
+        @bought
+        @decorate
+        def parts(price: int) -> Any:
+            yield "a"
+            return "all"
+
+        steps = parts(3)
+        items = [next(steps)]
+        before = seen()
+        with pytest.raises(StopIteration) as end:
+            next(steps)
+
+        assert (items, end.value.value) == (["a"], "all")
+        assert (before, seen()) == ([], [3])
+
+    def test_a_function_that_is_none_has_done_its_work_when_it_returns_one(self, seen: Seen) -> None:
+        def parts() -> Iterator[str]:
+            yield "a"
+
+        @bought
+        @hidden
+        def buy(price: int) -> Iterator[str]:
+            return parts()
+
+        steps = buy(3)
+
+        assert seen() == [3]
+        assert list(steps) == ["a"]
+
 
 class TestAsyncGenerators:
+    @pytest.mark.parametrize("decorate", [hidden, careless, Careless])
+    async def test_one_that_a_decorator_hides_is_an_event_when_it_is_exhausted(
+        self, seen: Seen, decorate: Callable[[Any], Any]
+    ) -> None:
+        @bought
+        @decorate
+        async def parts(price: int) -> AsyncIterator[str]:
+            yield "a"
+
+        steps = parts(3)
+        items = [await anext(steps)]
+        before = seen()
+        rest = [item async for item in steps]
+
+        assert (items, rest) == (["a"], [])
+        assert (before, seen()) == ([], [3])
+
     async def test_its_items_pass_and_the_event_comes_at_the_end(self, seen: Seen) -> None:
         @bought
         async def parts(price: int) -> AsyncIterator[str]:
@@ -851,6 +920,47 @@ class TestIsBehind:
         assert is_behind(function, views.get(shape, view), "POST")
         assert not is_behind(function, views.get(shape, view), "GET")
         assert not is_behind(function, views.get(shape, view), "DELETE")
+
+    @pytest.mark.parametrize("name", ["dispatch", "dispatch_request"])
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    def test_what_a_class_has_for_every_method(self, name: str, method: str) -> None:
+        function = tracked()
+
+        view = type("Pay", (), {name: hidden(function)})
+
+        assert is_behind(function, view, method)
+
+    def test_the_handler_for_get_answers_a_head_too(self) -> None:
+        function = tracked()
+
+        view = type("Page", (), {"get": function})
+
+        assert is_behind(function, view, "HEAD")
+        assert not is_behind(function, view, "POST")
+
+    @pytest.mark.parametrize("decorate", [careless, Careless])
+    def test_under_a_decorator_that_says_nothing_of_it(self, decorate: Callable[[Any], Any]) -> None:
+        function = tracked()
+
+        assert is_behind(function, decorate(function), "POST")
+        assert is_behind(function, hidden(decorate(functools.partial(decorate(function)))), "POST")
+
+    def test_what_a_view_merely_calls_is_not_the_view(self) -> None:
+        function = tracked()
+
+        def view(request: object, *names: str) -> object:
+            return function(request)
+
+        assert not is_behind(function, view, "POST")
+
+    def test_a_decorator_that_holds_nothing_yet(self) -> None:
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            return late(*args, **kwargs)
+
+        assert not is_behind(tracked(), decorated, "POST")
+
+        late = tracked()
+        assert is_behind(late, decorated, "POST")
 
     def test_decorators_that_lead_back_to_themselves_end(self) -> None:
         class Mirror:

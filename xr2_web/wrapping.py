@@ -10,13 +10,18 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
-from types import CoroutineType
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any, NamedTuple, Protocol
 
 HANDLERS = ("get", "head", "options", "trace", "post", "put", "patch", "delete")
 
+_DISPATCHERS = ("dispatch", "dispatch_request")
+"""What the class-based views of Django, Starlette and Flask have for every method."""
+
 _MOST_LAYERS = 50
+
+_TAKES_ANYTHING = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 class Call(NamedTuple):
@@ -40,6 +45,12 @@ class Watcher(Protocol):
 
     async def aleave(self, entered: Any, call: Call, function: Callable[..., Any]) -> None:
         """See a call of async code that returned normally."""
+
+
+class Shell(Protocol):
+    """Makes the wrapper of one kind of callable; what the watcher is shown is ``shown``, or else the wrapper."""
+
+    def __call__(self, function: Callable[..., Any], watcher: Watcher, shown: Any = None) -> Callable[..., Any]: ...
 
 
 def wrap(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
@@ -77,22 +88,50 @@ def is_behind(function: object, view: object, method: str) -> bool:
         if layer is function:
             return True
         owner = layer if isinstance(layer, type) else getattr(layer, "view_class", getattr(layer, "cls", None))
-        if any(each is function for each in _layers(getattr(owner, method.lower(), None))):
-            return True
+        for name in _handlers_of(method):
+            if any(each is function for each in _layers(getattr(owner, name, None))):
+                return True
     return False
+
+
+def _handlers_of(method: str) -> tuple[str, ...]:
+    # Every framework lets ``get`` answer a HEAD where there is no ``head``.
+    return (method.lower(), "get" if method == "HEAD" else "", *_DISPATCHERS)
 
 
 def _layers(callable_object: object) -> Iterator[object]:
     """Go down through decorators, partials and bound methods; not for ever, where one leads back to itself."""
+    waiting = [callable_object]
     for _ in range(_MOST_LAYERS):
-        if callable_object is None:
+        if not waiting:
             return
-        callable_object = getattr(callable_object, "__func__", callable_object)
-        yield callable_object
-        callable_object = getattr(callable_object, "__wrapped__", getattr(callable_object, "func", None))
+        layer = waiting.pop(0)
+        if layer is not None:
+            layer = getattr(layer, "__func__", layer)
+            yield layer
+            waiting += _below(layer)
 
 
-def _shell_for(function: Callable[..., Any]) -> Callable[[Callable[..., Any], Watcher], Callable[..., Any]]:
+def _below(layer: Any) -> Iterable[object]:
+    inner = getattr(layer, "__wrapped__", getattr(layer, "func", None))
+    if inner is not None:
+        return [inner]
+    # A decorator of the careless kind says nothing of what it decorates, but holds it all the same. It is known by
+    # what it takes, which is anything: what a view holds may well be functions that it merely calls.
+    called = _called(layer)
+    if not inspect.isfunction(called) or (called.__code__.co_flags & _TAKES_ANYTHING) != _TAKES_ANYTHING:
+        return []
+    held = _enclosed(called) if called is layer else getattr(layer, "__dict__", {}).values()
+    return [each for each in held if callable(each)]
+
+
+def _enclosed(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # it holds nothing yet
+            yield cell.cell_contents
+
+
+def _shell_for(function: Callable[..., Any]) -> Shell:
     called = _called(function)
     if inspect.isasyncgenfunction(called):
         return _async_generator
@@ -117,44 +156,54 @@ def _is_coroutine_function(function: Callable[..., Any]) -> bool:
     return is_marked or inspect.iscoroutinefunction(function)
 
 
-def _function(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
+def _function(function: Callable[..., Any], watcher: Watcher, shown: Any = None) -> Callable[..., Any]:
+    unfinished = _unfinished(function)
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         entered = watcher.enter()
         result = function(*args, **kwargs)
-        if type(result) is CoroutineType:  # a decorator below hid an async function
-            return finished(entered, result, args, kwargs)
+        shell = unfinished.get(type(result))
+        if shell is not None:
+            return shell(lambda *_, **__: result, watcher, wrapper)(*args, **kwargs)
         watcher.leave(entered, Call(args, kwargs, result), wrapper)
-        return result
-
-    async def finished(entered: Any, awaitable: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = await awaitable
-        await watcher.aleave(entered, Call(args, kwargs, result), wrapper)
         return result
 
     return wrapper
 
 
-def _coroutine(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
+def _unfinished(function: Callable[..., Any]) -> dict[type, Shell]:
+    """Return what a result may be that is still to be run, where a decorator hides of which kind the function is."""
+    layers = [*_layers(function)]
+    shells: dict[type, Shell] = {CoroutineType: _coroutine}
+    # A function that is not one may return a generator too, and has done its work by then.
+    if any(map(inspect.isgeneratorfunction, layers)):
+        shells[GeneratorType] = _generator
+    if any(map(inspect.isasyncgenfunction, layers)):
+        shells[AsyncGeneratorType] = _async_generator
+    return shells
+
+
+def _coroutine(function: Callable[..., Any], watcher: Watcher, shown: Any = None) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         entered = watcher.enter()
         result = await function(*args, **kwargs)
-        await watcher.aleave(entered, Call(args, kwargs, result), wrapper)
+        await watcher.aleave(entered, Call(args, kwargs, result), shown or wrapper)
         return result
 
     return wrapper
 
 
-def _generator(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
+def _generator(function: Callable[..., Any], watcher: Watcher, shown: Any = None) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         entered = watcher.enter()
         result = yield from function(*args, **kwargs)
-        watcher.leave(entered, Call(args, kwargs, result), wrapper)
+        watcher.leave(entered, Call(args, kwargs, result), shown or wrapper)
         return result
 
     return wrapper
 
 
-def _async_generator(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
+def _async_generator(function: Callable[..., Any], watcher: Watcher, shown: Any = None) -> Callable[..., Any]:
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         entered = watcher.enter()
         inner = function(*args, **kwargs)
@@ -173,6 +222,6 @@ def _async_generator(function: Callable[..., Any], watcher: Watcher) -> Callable
             pass
         finally:
             await inner.aclose()
-        await watcher.aleave(entered, Call(args, kwargs, None), wrapper)
+        await watcher.aleave(entered, Call(args, kwargs, None), shown or wrapper)
 
     return wrapper
