@@ -48,6 +48,7 @@ class World:
     def __init__(self, *, limit: int | None = None) -> None:
         self.now = 1000.0
         self.wall = 1_800_000_000.0
+        self.is_closed = False
         self.answers: list[wire.Answer | wire.Failure] = []
         self.sent: list[tuple[str, bytes | None]] = []
         self.counts: Counter[str] = Counter()
@@ -68,6 +69,9 @@ class World:
         assert until <= self.now + SEND_TIMEOUT
         self.sent.append((request.path, request.body))
         return self.answers.pop(0)
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def put(self, number: int = 1, event_name: str = "sign_up") -> None:
         self.outbox.put(Entry(f"evt_{number}", event_name, b"{%d}" % number, self.wall))
@@ -385,6 +389,15 @@ def test_stopping_delivers_what_is_due_in_the_calling_thread(world: World) -> No
 
     assert left == 0
     assert len(world.sent) == 2
+
+
+def test_stopping_closes_the_connections(world: World) -> None:
+    world.put()
+    world.answers.append(OK)
+
+    world.courier.stop(2.0)
+
+    assert world.is_closed
 
 
 def test_stopping_does_not_wait_for_what_is_not_due(world: World) -> None:

@@ -33,6 +33,9 @@ class Transport(Protocol):
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         """Return the answer, or why there is none by ``until``."""
 
+    def close(self) -> None:
+        """Close its connections."""
+
 
 class Flushed(NamedTuple):
     """What ``flush`` saw: events delivered, refused by the server, and left behind."""
@@ -140,6 +143,8 @@ class Courier:
             thread.join(max(0.0, self._stop_at - self._chance.monotonic()))
         while self._may_go_on() and self.run_once() == 0.0:
             pass
+        if transport := self.__dict__.get("_transport"):
+            transport.close()
         return self._outbox.counts().pending
 
     def _may_go_on(self) -> bool:

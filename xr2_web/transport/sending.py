@@ -23,7 +23,8 @@ class SyncTransport:
         self._connections = connections
         self._backend = DeadlineBackend(address.resolver)
         self._pools: dict[int, Any] = {}
-        weakref.finalize(self, _close_own, self._pools)
+        # Not at exit: that would come before the courier's last deliveries, which need the connections.
+        weakref.finalize(self, _close_own, self._pools).atexit = False
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         """Return the answer, or why there is none by ``until`` (monotonic). Redirects are not followed."""
