@@ -55,7 +55,7 @@ def runtime_of(scope: Scope | None) -> Runtime:
 def record(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Receipt]:
     """Make the event of a draft now."""
     outcome = yield from prepare(runtime, scope, draft)
-    return outcome if isinstance(outcome, Receipt) else runtime.put(outcome)
+    return outcome if isinstance(outcome, Receipt) else runtime.put(outcome, scope)
 
 
 def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry | Receipt]:
@@ -186,4 +186,4 @@ def decide(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[N
     if found.at_end and scope is not None and not scope.is_ended:
         scope.wait_for_end(outcome)
     else:
-        runtime.put(outcome)
+        runtime.put(outcome, scope)

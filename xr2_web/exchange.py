@@ -71,7 +71,7 @@ class Exchange:
         entries: list[Entry] = scope.take_on_end()
         for entry in entries:
             if is_complete:
-                self.runtime.put(entry)
+                self.runtime.put(entry, scope)
             else:
                 self.runtime.count("aborted")
 

@@ -22,6 +22,7 @@ from .models import Prompt, Receipt
 from .once import once
 from .outbox import Entry, Put
 from .pacing import Chance
+from .scope import Defer, Scope
 from .settings import Settings, SettingsKeywords
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("xr2_web")
-
-Defer = Callable[[Callable[[], None]], bool]
-"""Take a callback to be run at the commit of an open transaction; False where none is open."""
 
 _ACCEPTED = Receipt(accepted=True)
 _REFUSED = {put: Receipt(accepted=False, reason=put.value) for put in Put if put is not Put.ACCEPTED}
@@ -108,15 +106,16 @@ class Runtime:
         """Hold a conversation within the prompt deadline, on the running loop."""
         return await self._here().afetch(request)
 
-    def put(self, entry: Entry) -> Receipt:
-        """Accept an event, at the commit where a transaction is open."""
-        if self._defer is not None and self._defer(partial(self._put_later, entry)):
+    def put(self, entry: Entry, scope: Scope | None = None) -> Receipt:
+        """Accept an event, at the commit where a transaction is open: the framework's own, or one of ``scope``."""
+        if self.at_commit(partial(self._put_later, entry), scope):
             return _PENDING
         return self._put(entry)
 
-    def at_commit(self, callback: Callable[[], None]) -> bool:
-        """Have ``callback`` run at the commit of an open transaction; False where none is open."""
-        return self._defer is not None and self._defer(callback)
+    def at_commit(self, callback: Callable[[], None], scope: Scope | None = None) -> bool:
+        """Have ``callback`` run when every transaction that is open now has committed; False where none is open."""
+        transactions = () if scope is None else scope.transactions
+        return _deferred(callback, transactions if self._defer is None else (self._defer, *transactions))
 
     def flush(self, timeout: float = 10.0) -> Flushed:
         """Wait up to ``timeout`` seconds until every accepted event was delivered or refused."""
@@ -167,9 +166,23 @@ class Runtime:
         return Process(self.settings, count=self.count, chance=self.chance)
 
 
+def _deferred(callback: Callable[[], None], transactions: Sequence[Defer]) -> bool:
+    """Have ``callback`` wait for the first transaction that is open, and then for the next."""
+    if not transactions:
+        return False
+    first, left = transactions[0], transactions[1:]
+
+    def committed() -> None:
+        if not _deferred(callback, left):
+            callback()
+
+    return first(committed) or _deferred(callback, left)
+
+
 _making = ForkLock()
 _default: Runtime | None = None
 _is_chosen = False
+_offer: Callable[[], Runtime] | None = None
 
 
 def configure(**keywords: Unpack[SettingsKeywords]) -> Runtime:
@@ -188,39 +201,50 @@ def started(runtime: Runtime) -> None:
         _set_default(runtime)
 
 
-def default() -> Runtime:
-    """Return the process default; without ``configure`` and adapters it is made from the environment.
+def offer(make: Callable[[], Runtime]) -> None:
+    """Take what makes a framework's runtime, for processes that use it without any adapter: commands, workers.
 
-    Where the environment has mistakes it is off and says so: this may be somebody's request, and no start.
+    It is called when the process default is first wanted, if nothing has set that by then.
+    """
+    global _offer
+    _offer = make
+
+
+def default() -> Runtime:
+    """Return the process default; without ``configure``, adapters and offers it is made from the environment.
+
+    Where the settings have mistakes it is off and says so: this may be somebody's request, and no start.
     """
     global _default
     if _default is None:
         with _making:
             if _default is None:
-                _default = Runtime(_environment())
+                _default = _fitting()
     return _default
 
 
 @contextmanager
 def no_default() -> Iterator[None]:
     """Have no process default for a block, as tests need it; one that is made inside is closed at the end."""
-    former, was_chosen = _default, _is_chosen
+    global _offer
+    former, was_chosen, offered = _default, _is_chosen, _offer
     _set_default(None, is_chosen=False)
+    _offer = None
     try:
         yield
     finally:
-        made = _default
+        made, _offer = _default, offered
         _set_default(former, is_chosen=was_chosen)
         if made is not None:
             made.close()
 
 
-def _environment() -> Settings:
+def _fitting() -> Runtime:
     try:
-        return settings.load(settings.environment())
+        return Runtime(settings.load(settings.environment())) if _offer is None else _offer()
     except ConfigurationError as exc:
         logger.error("xr2_web.misconfigured: %s", exc)
-        return Settings(enabled=False)
+        return Runtime(Settings(enabled=False))
 
 
 def _set_default(runtime: Runtime | None, *, is_chosen: bool = True) -> None:

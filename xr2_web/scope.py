@@ -28,6 +28,9 @@ R = TypeVar("R")
 
 PromptKey = tuple[str, int | None, str | None]
 
+Defer = Callable[[Callable[[], None]], bool]
+"""Take a callback to be run at the commit of an open transaction; False where none is open."""
+
 
 class Carrier(Protocol):
     """Who reads what a visitor carries; neither raises."""
@@ -71,6 +74,8 @@ class Scope:
     """Whether traces of another user were dropped."""
     hindrance: str | None = None
     """Why nothing of this scope can be carried on; told when something should have been."""
+    transactions: tuple[Defer, ...] = ()
+    """The open transactions whose commit its events wait for, where the framework does not know them."""
 
     _show: Callable[[Any], Incoming] | None = None
     _carrier: Carrier | None = None
@@ -222,6 +227,16 @@ class Scope:
     def take_on_end(self) -> list[Any]:
         """Hand over the events that wait for the end of the response."""
         return self._take("_on_end")
+
+    def enter_transaction(self, transaction: Defer) -> None:
+        """Have the events that are made from now on wait for a transaction that began here."""
+        with _lock:
+            self.transactions = (*self.transactions, transaction)
+
+    def leave_transaction(self, transaction: Defer) -> None:
+        """Note that a transaction has ended."""
+        with _lock:
+            self.transactions = tuple(each for each in self.transactions if each != transaction)
 
     def _keep(self, name: str, event: Any) -> None:
         self.is_touched = True

@@ -127,7 +127,7 @@ class _Tracker:
         try:
             runtime = runtime_of(entered)
             found = self._found(runtime, entered, call, function)
-            if found is not None and not runtime.at_commit(lambda: settle(place(runtime, entered, found))):
+            if found is not None and not runtime.at_commit(lambda: settle(place(runtime, entered, found)), entered):
                 settle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
             _tell_failed(exc)

@@ -13,5 +13,9 @@ class Xr2Config(AppConfig):
     verbose_name = "xR2"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks, and have commands and workers use the project's settings, which load no middleware."""
+        from ..runtime import offer
         from . import checks  # noqa: F401
+        from .installation import configured
+
+        offer(lambda: configured().runtime)

@@ -29,12 +29,17 @@ def read_settings() -> Settings:
 
 
 def installation() -> Exchange:
-    """Return the project's exchange: the same for all handlers until the settings change, as tests do."""
-    global _installed
+    """Return the project's exchange. Raises ``ImproperlyConfigured`` with every problem of the settings."""
     try:
-        chosen = read_settings()
+        return configured()
     except ConfigurationError as exc:
         raise ImproperlyConfigured(str(exc)) from exc
+
+
+def configured() -> Exchange:
+    """Return the project's exchange: the same for all handlers until the settings change, as tests do."""
+    global _installed
+    chosen = read_settings()
     with _lock:
         if _installed is None or _installed.runtime.settings != chosen:
             _installed = Exchange(Runtime(chosen, keys=_keys, defer=at_commit), Incoming)

@@ -1,0 +1,125 @@
+"""Transactions of SQLAlchemy: an event that is made inside of one is made at its commit, and never after a rollback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, scoped_session, sessionmaker
+
+from .scope import Scope, bound
+
+__all__ = ["follow_transactions"]
+
+Sessions = type[Session] | sessionmaker[Any] | scoped_session[Any] | async_sessionmaker[Any] | Session | AsyncSession
+
+_KEY, _WRITTEN = "xr2_web.followed", "xr2_web.has_written"
+
+logger = logging.getLogger("xr2_web")
+
+
+def follow_transactions(sessions: Sessions) -> None:
+    """Have events wait for the commit of the sessions in whose transactions they are made. Call it once, at start.
+
+    Takes what makes the sessions (``sessionmaker``, ``async_sessionmaker``, ``scoped_session``, a class such as
+    ``Session`` for all of them) or one session. An event waits where a transaction was begun explicitly, with
+    ``begin()`` or ``begin_nested()``, or where the session has something to write by then. One that has only read
+    so far keeps no event waiting: it will not be committed. SQL given as text, and statements on a bare connection,
+    cannot be told from reading. Only transactions that begin while a scope is bound are followed.
+    """
+    target = _target(sessions)
+    event.listen(target, "after_transaction_create", _begun)
+    event.listen(target, "after_flush", _flushed)
+    event.listen(target, "do_orm_execute", _executed)
+    event.listen(target, "after_commit", _committed)
+    event.listen(target, "after_transaction_end", _ended)
+
+
+def _target(sessions: Sessions) -> Any:
+    if isinstance(sessions, AsyncSession):
+        return sessions.sync_session
+    if isinstance(sessions, async_sessionmaker):
+        made = sessions.kw.get("sync_session_class", sessions.class_.sync_session_class)
+        # A class for these sessions alone, as ``sessionmaker`` makes one too.
+        followed = type(made.__name__, (made,), {})
+        sessions.configure(sync_session_class=followed)
+        return followed
+    return sessions
+
+
+class _Followed:
+    """The transaction of one session in one scope, with the events that wait for it and for its savepoints."""
+
+    def __init__(self, session: Session, scope: Scope) -> None:
+        self.session = session
+        self.scope = scope
+        self.waiting: dict[SessionTransaction | None, list[Callable[[], None]]] = {}
+        self.committed: list[Callable[[], None]] = []
+
+    def defer(self, callback: Callable[[], None]) -> bool:
+        """Keep an event until the innermost savepoint and all around it are committed; False where none will be."""
+        innermost = self._innermost()
+        if innermost is None or not _is_to_be_committed(self.session, innermost):
+            return False
+        self.waiting.setdefault(innermost, []).append(callback)
+        return True
+
+    def commit(self) -> None:
+        """Hand on what waited for the innermost part of the transaction, which is committed now."""
+        innermost = self._innermost()
+        callbacks = self.waiting.pop(innermost, [])
+        if innermost is None or innermost.parent is None:
+            self.committed = callbacks
+        else:
+            self.waiting.setdefault(innermost.parent, []).extend(callbacks)
+
+    def _innermost(self) -> SessionTransaction | None:
+        return self.session.get_nested_transaction() or self.session.get_transaction()
+
+
+def _is_to_be_committed(session: Session, innermost: SessionTransaction) -> bool:
+    is_begun_by_hand = innermost.origin is not SessionTransactionOrigin.AUTOBEGIN
+    return is_begun_by_hand or _WRITTEN in session.info or bool(session.new or session.dirty or session.deleted)
+
+
+def _begun(session: Session, transaction: SessionTransaction) -> None:
+    scope = bound()
+    if transaction.parent is None and scope is not None:
+        followed = session.info[_KEY] = _Followed(session, scope)
+        scope.enter_transaction(followed.defer)
+
+
+def _flushed(session: Session, _: Any) -> None:
+    session.info[_WRITTEN] = True
+
+
+def _executed(state: Any) -> None:
+    # A first statement is seen before the transaction that it begins.
+    if state.is_insert or state.is_update or state.is_delete:
+        state.session.info[_WRITTEN] = True
+
+
+def _committed(session: Session) -> None:
+    if (followed := session.info.get(_KEY)) is not None:
+        followed.commit()
+
+
+def _ended(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is not None:
+        return
+    session.info.pop(_WRITTEN, None)
+    if (followed := session.info.pop(_KEY, None)) is not None:
+        followed.scope.leave_transaction(followed.defer)
+        # Not at the commit itself: finding the user may take a query, and there none is allowed.
+        for callback in followed.committed:
+            _run(callback)
+
+
+def _run(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        logger.exception("xr2_web.commit_failed")
