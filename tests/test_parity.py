@@ -21,7 +21,7 @@ import pytest
 from xr2_web import client as ours
 from xr2_web import wire
 
-from .devserver.test_command import running
+from .dev_process import running
 from .local_xr2 import PROMPTS, LocalXr2
 from .scripted_server import KEY_OWNER, ScriptedServer, answer, each_request
 from .test_wire import EVENT, PROMPT
