@@ -21,6 +21,7 @@ LAYERS = [
     {"client", "courier"},
     {"process"},
     {"runtime"},
+    {"unbound"},
     {"drafts"},
     {"rules"},
     {"prompts", "tracking", "current", "lifespan"},

@@ -17,6 +17,12 @@ from .models import Receipt, Trace
 from .outbox import Entry
 from .runtime import Runtime, default
 from .scope import Scope
+from .unbound import tell_outside
+
+_UNBOUND = (
+    "xr2_web.no_scope: %r was tracked outside of a request; bind with xr2_web.scope(trace_id=...), and in a thread of "
+    "a request with propagate(function)"
+)
 
 NO_TRACE, OTHER_USER, INVALID, DISABLED, PENDING = (
     Receipt(accepted=False, reason=reason) for reason in ("no_trace", "other_user", "invalid", "disabled", "pending")
@@ -134,11 +140,8 @@ def _choose(runtime: Runtime, scope: Scope | None, draft: Draft) -> Trace | None
 
 def _no_trace(runtime: Runtime, scope: Scope | None, draft: Draft) -> Receipt:
     if scope is None:
-        runtime.tell_once(
-            "unbound",
-            "xr2_web.no_scope: %r was tracked outside of a request; bind with xr2_web.scope(trace_id=...)",
-            draft.event,
-        )
+        if not tell_outside(runtime, "track"):
+            runtime.tell_once("unbound", _UNBOUND, draft.event)
     elif scope.has_lost_traces:
         return OTHER_USER
     return NO_TRACE

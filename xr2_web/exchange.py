@@ -7,7 +7,7 @@ body has left. Adapters bind the scope and translate; they decide nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from .drafts import Outstanding, decide, record
@@ -17,6 +17,7 @@ from .outbox import Entry
 from .rules import Routes
 from .runtime import Runtime
 from .scope import Scope
+from .tracking import untracked
 
 logger = logging.getLogger("xr2_web")
 
@@ -74,6 +75,16 @@ class Exchange:
                 self.runtime.put(entry, scope)
             else:
                 self.runtime.count("aborted")
+
+    def look_at(self, views: Iterable[object]) -> None:
+        """Tell which views of the application are registered beneath their ``@track``: they are never reported."""
+        for view, event in untracked(views):
+            name = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
+            self.runtime.tell_once(("untracked", name, event), _UNTRACKED, name, event)
+
+    def tell_twice(self) -> None:
+        """Tell once that a request has come through two installations, of which the outer one serves it."""
+        self.runtime.tell_once("twice", _TWICE)
 
     def cookie(self, token: str, *, is_secure: bool) -> dict[str, Any]:
         """Return the cookie that carries a token, as the arguments of the framework's ``set_cookie``."""
@@ -150,6 +161,17 @@ class Exchange:
 
     def _unread(self, exc: Exception) -> None:
         self.runtime.tell_once("unread", "xr2_web.carry_unread: what the visitor carries: %s", type(exc).__name__)
+
+
+_UNTRACKED = (
+    "xr2_web.track_above_route: %s is registered without its @track(%r), and is never reported: place @track below the "
+    "route decorator"
+)
+
+_TWICE = (
+    "xr2_web.installed_twice: a request came through two installations of xr2_web; the outer one serves it with its "
+    "settings, and the inner one does nothing: remove it"
+)
 
 
 class Headers(Protocol):

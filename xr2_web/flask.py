@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from flask import Flask, Request, Response, current_app, g, has_request_context, request, session
 from flask.globals import request_ctx
@@ -41,33 +41,33 @@ class Xr2:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Install on an application; a second time does nothing."""
+        """Install on an application; a second time does nothing but say so."""
         if EXTENSION in app.extensions:
+            app.extensions[EXTENSION].tell_twice()
             return
         given = {name.removeprefix("XR2_"): value for name, value in app.config.items() if name.startswith("XR2_")}
         chosen = settings.load(
             settings.keywords(self._keywords), settings.framework(given, "XR2_{upper}"), settings.environment()
         )
         runtime = Runtime(chosen, keys=lambda: [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())])
-        exchange = Exchange(runtime, partial(_Incoming, app))
-        app.extensions[EXTENSION] = _Installed(runtime)
-        app.wsgi_app = _wrapped(app.wsgi_app, exchange)  # type: ignore[method-assign, assignment]
+        exchange = app.extensions[EXTENSION] = Exchange(runtime, partial(_Incoming, app))
+        app.wsgi_app = _wrapped(app.wsgi_app, app, exchange)  # type: ignore[method-assign, assignment]
         app.after_request(_depart)
         started(runtime)
 
 
-class _Installed(NamedTuple):
-    """What is installed on one application."""
-
-    runtime: Runtime
-
-
 # Functions and not objects with methods: at every request of the application each look-up of an attribute counts.
-def _wrapped(application: WSGIApplication, exchange: Exchange) -> WSGIApplication:
+def _wrapped(application: WSGIApplication, app: Flask, exchange: Exchange) -> WSGIApplication:
     """Return the application with a scope bound around it, and around each step of a streamed body."""
+    is_first = True
 
     def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            exchange.look_at(app.view_functions.values())
         if KEY in environ:
+            environ[KEY].tell_twice()
             return application(environ, start_response)
         environ[KEY] = exchange
         scope = exchange.open_scope()

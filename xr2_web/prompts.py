@@ -12,6 +12,7 @@ from .errors import InvalidValue, PromptUnavailable
 from .models import Prompt, Response
 from .runtime import Runtime, default
 from .scope import PromptKey, Scope, bound, new_trace
+from .unbound import tell_outside
 
 Fallback: TypeAlias = str | Mapping[str, Any] | Prompt | Callable[[], "str | Mapping[str, Any] | Prompt"]
 
@@ -96,7 +97,9 @@ def _steps(call: _Call) -> _Steps:
     runtime, scope = call.runtime, call.scope
     if not runtime.settings.is_active:
         return _fall_back(call, Response(error=runtime.settings.why_inactive, status_code=0))
-    if scope is not None and not call.fresh and (known := scope.remembered(call.key)):
+    if scope is None:
+        tell_outside(runtime, "get_prompt")
+    elif not call.fresh and (known := scope.remembered(call.key)):
         return known
     try:
         request = wire.get_prompt(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, TypeVar
 
 from .drafts import Draft, Outstanding, as_of_now, place, record, refused, runtime_of
@@ -18,6 +19,9 @@ from .wrapping import Call, wrap, wrap_handlers
 logger = logging.getLogger("xr2_web")
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_HIDDEN = "_xr2_web_tracked_as"
+"""The mark of a function whose tracked twin stands in its place: the name of the event."""
 
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -101,9 +105,24 @@ def track(
         if isinstance(function, type):
             wrap_handlers(function, watcher, rule.methods or _UNSAFE)
             return function
-        return wrap(function, watcher)  # type: ignore[return-value]
+        wrapper = wrap(function, watcher)
+        if isinstance(function, FunctionType):
+            function.__dict__[_HIDDEN] = event
+        return wrapper  # type: ignore[return-value]
 
     return decorate
+
+
+def untracked(views: Iterable[object]) -> Iterator[tuple[object, str]]:
+    """Return those of the views of an application that are registered without the ``@track`` above them.
+
+    A route decorator registers the function that it is given; a ``@track`` above it wraps another one, which
+    nobody calls.
+    """
+    for view in views:
+        event = getattr(view, "__dict__", {}).get(_HIDDEN)
+        if isinstance(event, str):
+            yield view, event
 
 
 def redirected(call: Call) -> bool:

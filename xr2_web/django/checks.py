@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core import checks
 from django.core.checks import CheckMessage, register
+from django.urls import URLPattern, URLResolver, get_resolver
 
 from ..errors import ConfigurationError
+from ..tracking import untracked
 from .installation import read_settings
 
 
@@ -19,6 +23,38 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     except ConfigurationError as exc:
         return [checks.Error(problem, id="xr2_web.E001") for problem in exc.problems]
     return []
+
+
+@register("xr2_web")
+def check_views(**_: Any) -> list[CheckMessage]:
+    """Report a ``@track`` above the decorator that registers the view, as ``@api.post`` of django-ninja does."""
+    if not getattr(django_settings, "ROOT_URLCONF", None):
+        return []
+    return [
+        checks.Warning(
+            f'This view is registered without its @track("{event}"), and is never reported.',
+            hint="Place @track below the decorator that registers the view.",
+            obj=view,
+            id="xr2_web.W002",
+        )
+        for view, event in untracked(_views(get_resolver().url_patterns))
+    ]
+
+
+def _views(patterns: list[Any]) -> Iterator[object]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _views(pattern.url_patterns)
+        elif isinstance(pattern, URLPattern):
+            yield pattern.callback
+            yield from _operations(pattern.callback)
+
+
+def _operations(view: Any) -> Iterator[object]:
+    """Return the functions that django-ninja keeps together for one path, within the view that it makes for them."""
+    for cell in getattr(view, "__closure__", None) or ():
+        for operation in getattr(cell.cell_contents, "operations", ()):
+            yield operation.view_func
 
 
 @register("xr2_web", deploy=True)

@@ -40,6 +40,7 @@ class Xr2Middleware:
             return self._acall(request)
         exchange = self.exchange
         if _MARK in request.__dict__:
+            request.__dict__[_MARK].tell_twice()
             response: HttpResponseBase = self.get_response(request)
             return response
         # A mark and not the scope: a cycle would leave every request to the garbage collector.
@@ -62,6 +63,7 @@ class Xr2Middleware:
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         exchange = self.exchange
         if _MARK in request.__dict__:
+            request.__dict__[_MARK].tell_twice()
             response: HttpResponseBase = await self.get_response(request)
             return response
         # A mark and not the scope: a cycle would leave every request to the garbage collector.
