@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
-from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple, Protocol
 
 HANDLERS = ("get", "head", "options", "trace", "post", "put", "patch", "delete")
@@ -84,12 +84,12 @@ def wrap_handlers(owner: type, watcher: Watcher, methods: frozenset[str]) -> Non
 
 def is_behind(function: object, view: object, method: str) -> bool:
     """Say whether ``function`` is ``view``, or what its decorators, partials or class lead to for ``method``."""
-    for layer in _layers(view):
+    for layer in layers(view):
         if layer is function:
             return True
         owner = layer if isinstance(layer, type) else getattr(layer, "view_class", getattr(layer, "cls", None))
         for name in _handlers_of(method):
-            if any(each is function for each in _layers(getattr(owner, name, None))):
+            if any(each is function for each in layers(getattr(owner, name, None))):
                 return True
     return False
 
@@ -99,7 +99,7 @@ def _handlers_of(method: str) -> tuple[str, ...]:
     return (method.lower(), "get" if method == "HEAD" else "", *_DISPATCHERS)
 
 
-def _layers(callable_object: object) -> Iterator[object]:
+def layers(callable_object: object) -> Iterator[object]:
     """Go down through decorators, partials and bound methods; not for ever, where one leads back to itself."""
     waiting = [callable_object]
     for _ in range(_MOST_LAYERS):
@@ -121,12 +121,13 @@ def _below(layer: Any) -> Iterable[object]:
     called = _called(layer)
     if not inspect.isfunction(called) or (called.__code__.co_flags & _TAKES_ANYTHING) != _TAKES_ANYTHING:
         return []
-    held = _enclosed(called) if called is layer else getattr(layer, "__dict__", {}).values()
+    held = enclosed(called) if called is layer else getattr(layer, "__dict__", {}).values()
     return [each for each in held if callable(each)]
 
 
-def _enclosed(function: FunctionType) -> Iterator[object]:
-    for cell in function.__closure__ or ():
+def enclosed(function: object) -> Iterator[object]:
+    """Return what a function took along from where it was defined."""
+    for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # it holds nothing yet
             yield cell.cell_contents
 
@@ -173,12 +174,12 @@ def _function(function: Callable[..., Any], watcher: Watcher, shown: Any = None)
 
 def _unfinished(function: Callable[..., Any]) -> dict[type, Shell]:
     """Return what a result may be that is still to be run, where a decorator hides of which kind the function is."""
-    layers = [*_layers(function)]
+    found = [*layers(function)]
     shells: dict[type, Shell] = {CoroutineType: _coroutine}
     # A function that is not one may return a generator too, and has done its work by then.
-    if any(map(inspect.isgeneratorfunction, layers)):
+    if any(map(inspect.isgeneratorfunction, found)):
         shells[GeneratorType] = _generator
-    if any(map(inspect.isasyncgenfunction, layers)):
+    if any(map(inspect.isasyncgenfunction, found)):
         shells[AsyncGeneratorType] = _async_generator
     return shells
 

@@ -7,6 +7,7 @@ The user is found without a query where possible, and without marking the sessio
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
@@ -15,7 +16,7 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
 from ..incoming import WAITING
-from ..wrapping import is_behind
+from ..wrapping import enclosed, is_behind, layers
 
 _UNKNOWN = object()
 
@@ -83,7 +84,10 @@ class Incoming:
 
     def serves(self, function: object) -> bool:
         match = self.native.resolver_match
-        return match is not None and is_behind(function, match.func, self.method)
+        if match is None:
+            return False
+        views = (match.func, *_operations(match.func, self.method))
+        return any(is_behind(function, view, self.method) for view in views)
 
     def is_response(self, result: object) -> bool:
         return isinstance(result, HttpResponseBase)
@@ -97,6 +101,15 @@ class Incoming:
             user = attributes.get("_acached_user") if wrapped is empty else wrapped
             return _UNKNOWN if user is None else _key(user)
         return _key(user)
+
+
+def _operations(view: object, method: str) -> Iterator[object]:
+    """Find the functions that django-ninja runs for a method; its view leads to them by a closure only."""
+    for layer in layers(view):
+        for held in enclosed(layer):
+            for operation in getattr(held, "operations", ()):
+                if method in operation.methods:
+                    yield operation.view_func
 
 
 def _key(user: Any) -> Any:
