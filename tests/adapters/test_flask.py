@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -13,8 +14,20 @@ pytest.importorskip("flask")
 pytest.importorskip("flask_login")
 pytest.importorskip("asgiref")
 
-from flask import Flask, abort, has_request_context, redirect, send_file, session, stream_with_context
-from flask.views import MethodView
+from flask import (
+    Blueprint,
+    Flask,
+    abort,
+    current_app,
+    has_request_context,
+    redirect,
+    request,
+    send_file,
+    session,
+    stream_with_context,
+)
+from flask.views import MethodView, View
+from flask_login import login_required
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import EnvironBuilder
 
@@ -144,6 +157,147 @@ def test_a_class_based_view_is_an_event_when_its_handler_answers(serve, view):
 
     assert answer.text == "bought"
     assert visitor.site.event_names() == ["purchase_completed"]
+
+
+class Dispatched(View):
+    methods = ["GET", "POST"]  # noqa: RUF012
+
+    @track("purchase_completed")
+    def dispatch_request(self):
+        return "bought", int(request.args.get("status", 200))
+
+
+class AsyncDispatched(View):
+    methods = ["GET", "POST"]  # noqa: RUF012
+
+    @track("purchase_completed")
+    async def dispatch_request(self):
+        return "bought", int(request.args.get("status", 200))
+
+
+class MethodDispatched(MethodView):
+    init_every_request = False
+
+    @track("purchase_completed")
+    def dispatch_request(self, **path):
+        return super().dispatch_request(**path)
+
+    def post(self):
+        return "bought", int(request.args.get("status", 200))
+
+    def get(self):
+        return "form"
+
+
+@pytest.mark.parametrize("view", [Dispatched, AsyncDispatched, MethodDispatched])
+def test_a_class_with_one_handler_for_all_observes_status_and_method(serve, view):
+    visitor = serve(view.as_view("place"))
+
+    visitor.get("/place")
+    visitor.post("/place", status=402)
+    assert visitor.site.events() == []
+
+    visitor.post("/place")
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+class Page(MethodView):
+    @track("seen")
+    def get(self):
+        return "page"
+
+
+def test_a_head_that_the_handler_for_get_answers_is_no_event(serve):
+    """Its name says that a GET is one, and no more."""
+    visitor = serve(Page.as_view("page"))
+
+    visitor.request("HEAD", "/page")
+    assert visitor.site.events() == []
+
+    visitor.get("/page")
+    assert visitor.site.event_names() == ["seen"]
+
+
+def careless(function):
+    """Decorate without a word about what it is."""
+    return lambda *args, **kwargs: current_app.ensure_sync(function)(*args, **kwargs)
+
+
+def careful(function):
+    @functools.wraps(function)
+    def decorated(*args, **kwargs):
+        return current_app.ensure_sync(function)(*args, **kwargs)
+
+    return decorated
+
+
+@pytest.mark.parametrize("stack", [[track("purchase_completed"), "x"], ["x", track("purchase_completed")]])
+@pytest.mark.parametrize("decorate", [careful, careless])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_decorators_stand_in_any_order(serve, stack, decorate, is_async):
+    def place():
+        return {"total": 12}, int(request.args.get("status", 200))
+
+    async def aplace():
+        return place()
+
+    view = aplace if is_async else place
+    for each in stack:
+        view = decorate(view) if each == "x" else each(view)
+    visitor = serve(extend=lambda app: app.add_url_rule("/place", "place", view, methods=["GET", "POST"]))
+
+    visitor.get("/place")
+    visitor.post("/place", status=402)
+    assert visitor.site.events() == []
+
+    assert visitor.post("/place").status == 200
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+@pytest.mark.parametrize("view_is_async", [False, True])
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_view_for_members_is_an_event_of_members(serve, order, view_is_async):
+    def place():
+        return "bought"
+
+    async def aplace():
+        return "bought"
+
+    view = aplace if view_is_async else place
+    for each in (track("purchase_completed"), login_required)[:: -1 if order else 1]:
+        view = each(view)
+    visitor = serve(extend=lambda app: app.add_url_rule("/place", "place", view, methods=["POST"]), has_users=True)
+
+    assert visitor.post("/place").status == 401
+    assert visitor.site.events() == []
+
+    user = visitor.post("/login/ada")
+    assert visitor.post("/place").text == "bought"
+    assert [event["user_id"] for event in visitor.site.events()] == [user.text, user.text]
+
+
+def test_views_of_nested_blueprints_are_found_and_named(serve):
+    inner, outer = Blueprint("cart", __name__), Blueprint("shop", __name__)
+
+    @inner.post("/pay/<int:order>")
+    @track("paid", value=lambda call: call.kwargs["order"])
+    def pay(order):
+        return {"order": order}, int(request.args.get("status", 200))
+
+    outer.register_blueprint(inner, url_prefix="/cart")
+    visitor = serve(
+        extend=lambda app: app.register_blueprint(outer, url_prefix="/shop"),
+        events={"shop.cart.pay": {"event": "ordered", "value": lambda call: call.kwargs["order"]}},
+    )
+
+    visitor.post("/shop/cart/pay/7", status=409)
+    assert visitor.site.events() == []
+
+    visitor.post("/shop/cart/pay/7")
+    assert sorted((event["event_name"], event["value"]) for event in visitor.site.events()) == [
+        ("ordered", 7.0),
+        ("paid", 7.0),
+    ]
 
 
 def test_a_streamed_body_in_the_request_context_makes_each_event_once(serve):
