@@ -50,6 +50,8 @@ def test_the_package_starts_no_thread_and_sets_up_no_logging():
         ("xr2_web.starlette", "starlette", {"starlette"}),
         ("xr2_web.flask", "flask", {"flask", "werkzeug", "click", "jinja2", "itsdangerous", "asgiref"}),
         ("xr2_web.django", "django", {"django", "asgiref"}),
+        # Kombu, which Celery brings, looks for Django to serialise its lazy texts.
+        ("xr2_web.celery", "celery", {"celery", "click", "msgspec", "django", "asgiref"}),
     ],
 )
 def test_an_adapter_loads_its_own_framework_only(adapter, framework, brought):

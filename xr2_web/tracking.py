@@ -102,6 +102,7 @@ def track(
     watcher = _Tracker(rule)
 
     def decorate(function: F) -> F:
+        _refuse_task(function)
         if isinstance(function, type):
             wrap_handlers(function, watcher, rule.methods or _UNSAFE)
             return function
@@ -111,6 +112,12 @@ def track(
         return wrapper  # type: ignore[return-value]
 
     return decorate
+
+
+def _refuse_task(function: object) -> None:
+    # By its type alone: Celery makes a task when it is first looked at, and now is too early for that.
+    if any(each.__module__.partition(".")[0] == "celery" for each in type(function).__mro__):
+        raise TypeError("Celery has this function already, untracked; place @track below the decorator of the task")
 
 
 def untracked(views: Iterable[object]) -> Iterator[tuple[object, str]]:
