@@ -15,10 +15,12 @@ import pytest
 import xr2_web
 from xr2_web import settings
 from xr2_web.client import xR2Client
+from xr2_web.courier import SEND_TIMEOUT
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.runtime import Runtime
 
 from .local_xr2 import LocalXr2
+from .scripted_server import Connection, ScriptedServer
 
 
 def make_runtime(**keywords: object) -> Runtime:
@@ -70,6 +72,30 @@ def test_events_are_delivered_in_the_background(runtime: Runtime, local_xr2: Loc
     assert (flushed.refused, flushed.left) == (0, 0)
     assert len(local_xr2.events()) == 50
     assert runtime.counts["delivered"] == 50
+
+
+def test_an_event_whose_answer_is_slow_holds_up_no_later_one() -> None:
+    is_held, has_arrived = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        connection.read_request()
+        is_held.set()
+        connection.hang()
+
+    def arrive(connection: Connection) -> None:
+        connection.read_request()
+        has_arrived.set()
+
+    with ScriptedServer(hold, arrive) as server:
+        runtime = make_runtime(base_url=server.base_url)
+        track(runtime, "evt_1")
+        assert is_held.wait(5)
+        track(runtime, "evt_2")
+
+        # Well before the first is given up.
+        assert has_arrived.wait(SEND_TIMEOUT / 2)
+
+        runtime.close(0)
 
 
 def test_no_thread_runs_before_the_first_event(runtime: Runtime) -> None:

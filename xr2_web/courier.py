@@ -160,12 +160,13 @@ class Courier:
                 return
             name = f"xr2-courier-{len(self._threads)}"
             thread = threading.Thread(target=self._run, name=name, daemon=True)
+            # Known before it runs, since with its first event it asks whether there are threads.
+            self._threads.append(thread)
             try:
                 # In an empty context, so that no request's scope lives on in the thread.
                 contextvars.Context().run(thread.start)
             except RuntimeError:  # the interpreter exits; stop() delivers
-                return
-            self._threads.append(thread)
+                self._threads.remove(thread)
 
     def _run(self) -> None:
         while self._may_go_on():
@@ -189,13 +190,14 @@ class Courier:
             self._is_signalled = False
 
     def _call_for_help(self) -> None:
-        """Have another thread take the next event, where there are threads at all and one is due."""
-        if self._threads and self._outbox.next_due() == 0.0:
-            if self._idle:
-                with self._turn:
-                    self._turn.notify()
-            else:
-                self._start_thread()
+        """Have a thread at hand for the next event, where there are threads at all: this one waits for an answer."""
+        if not self._threads:
+            return
+        if not self._idle:
+            self._start_thread()
+        elif self._outbox.next_due() == 0.0:
+            with self._turn:
+                self._turn.notify()
 
     def _deliver(self, claim: Claim) -> None:
         if self._chance.wall() - claim.entry.made_at > TRACE_LIFE:
