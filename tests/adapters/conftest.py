@@ -10,6 +10,7 @@ import pytest
 
 from ..local_xr2 import LocalXr2
 from .django_project.settings import DATABASES
+from .exclusions import reason_against_item
 from .modes import ALL, Mode
 from .site import Site
 
@@ -79,21 +80,44 @@ def _django_database(_django_tables: None, django_db_blocker: Any) -> Iterator[N
             cursor.execute("DELETE FROM auth_user")
 
 
-_seen: dict[str, set[str]] = {}
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    excluded = [item for item in items if reason_against_item(item) is not None]
+    if excluded:
+        config.hook.pytest_deselected(items=excluded)
+        items[:] = [item for item in items if reason_against_item(item) is None]
+
+
+_passed: dict[str, set[str]] = {}
+"""The modes in which each row of the contract has passed; a row with parameters in at least one of them."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    name, _, parameters = report.nodeid.partition("[")
-    if report.when == "call" and "/adapters/" in name and report.passed:
-        found = next((mode.id for mode in ALL if mode.id in parameters), None)
-        if found is not None:
-            _seen.setdefault(name, set()).add(found)
+    path, _, parameters = report.nodeid.partition("[")
+    if report.when == "call" and "/adapters/contract/" in path and report.passed:
+        modes = _passed.setdefault(path.rpartition("::")[2], set())
+        modes.update(mode.id for mode in ALL if mode.id in parameters)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _seen:
-        everywhere = sum(len(modes) == len(ALL) for modes in _seen.values())
-        terminalreporter.write_line(
-            f"adapters: {len(_seen)} rows of the contract, {everywhere} of them in all of {len(ALL)} modes, "
-            f"{sum(map(len, _seen.values()))} row-mode pairs passed"
-        )
+    if not _passed:
+        return
+    modes = sorted(set().union(*_passed.values()))
+    pairs, possible = sum(map(len, _passed.values())), len(_passed) * len(modes)
+    terminalreporter.write_line(
+        f"contract: {len(_passed)} rows x {len(modes)} modes; {pairs} of {possible} pairs passed, in this run"
+    )
+    for where, rows in _somewhere(modes):
+        terminalreporter.write_line(f"  {where}: {', '.join(rows)}")
+
+
+def _somewhere(modes: list[str]) -> list[tuple[str, list[str]]]:
+    """Return the rows that are not in every mode, by where they are or are not."""
+    found: dict[str, list[str]] = {}
+    for row, passed in sorted(_passed.items()):
+        lacking = [mode for mode in modes if mode not in passed]
+        if lacking:
+            is_rare = len(passed) < len(lacking)
+            where = f"only in {', '.join(sorted(passed))}" if is_rare else f"not in {', '.join(lacking)}"
+            found.setdefault(where, []).append(row.removeprefix("test_"))
+    return sorted(found.items())

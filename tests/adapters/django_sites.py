@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
 from django.contrib.auth import alogin, alogout, get_user_model, login, logout
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -54,6 +55,11 @@ class DjangoSite(Site):
     """``django`` are settings of Django's own; ``extend`` gets the list of URL patterns."""
 
     is_asgi: ClassVar[bool]
+    shown_key = 'XR2["API_KEY"]'
+
+    @classmethod
+    def start_error(cls) -> type[Exception]:
+        return ImproperlyConfigured
 
     def __init__(self, *args: Any, django: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         self._django = dict(django or {})
@@ -68,7 +74,10 @@ class DjangoSite(Site):
                 "ROOT_URLCONF": tuple(patterns),
                 "SECRET_KEY": self.keys[0],
                 "SECRET_KEY_FALLBACKS": self.keys[1:],
-                "MIDDLEWARE": [each for each in django_settings.MIDDLEWARE if self.is_installed or each != OURS],
+                "MIDDLEWARE": [
+                    *[each for each in django_settings.MIDDLEWARE if self.is_installed or each != OURS],
+                    *[OURS] * self.is_twice,
+                ],
                 **self._django,
             }
         )

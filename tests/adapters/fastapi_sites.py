@@ -6,7 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from .starlette_sites import METHODS, StarletteSite
+from .asgi_sites import METHODS
+from .starlette_sites import StarletteSite
 from .views import VIEWS
 
 

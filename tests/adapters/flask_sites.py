@@ -40,6 +40,7 @@ class FlaskSite(Site):
     """``extend`` gets the application before the extension is installed, ``flask`` is configuration of its own."""
 
     streams_async = False
+    shown_key = "XR2_API_KEY"
 
     def __init__(self, *args: Any, flask: Mapping[str, Any] | None = None, **keywords: Any) -> None:
         self._flask = dict(flask or {})
@@ -62,7 +63,7 @@ class FlaskSite(Site):
                 provide_automatic_options=False,
             )
         self.extend(app)
-        if self.is_installed:
+        for _ in range(self.is_installed + self.is_twice):
             Xr2(app)
 
     @property

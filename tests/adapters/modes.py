@@ -35,6 +35,7 @@ def _modes(*modes: Mode) -> list[Any]:
 
 _DJANGO, _FLASK = ("django", "pytest_django"), ("flask", "flask_login", "asgiref")
 _STARLETTE, _FASTAPI = ("starlette", "httpx2"), ("fastapi", "httpx2")
+_LITESTAR, _QUART = ("litestar", "cryptography", *_STARLETTE), ("quart", *_STARLETTE)
 
 DJANGO_SYNC = _modes(
     Mode("django-wsgi-sync", _DJANGO, "django_sites", "WsgiSync"),
@@ -57,5 +58,14 @@ FASTAPI = _modes(
     Mode("fastapi-async", _FASTAPI, "fastapi_sites", "FastApiAsync"),
     Mode("fastapi-sync", _FASTAPI, "fastapi_sites", "FastApiSync"),
 )
-ASGI = [*STARLETTE, *FASTAPI]
+LITESTAR = _modes(
+    Mode("litestar-async", _LITESTAR, "litestar_sites", "LitestarAsync"),
+    Mode("litestar-thread", _LITESTAR, "litestar_sites", "LitestarThread"),
+    Mode("litestar-outside", _LITESTAR, "litestar_sites", "LitestarOutside"),
+)
+QUART = _modes(
+    Mode("quart-async", _QUART, "quart_sites", "QuartAsync"),
+    Mode("quart-thread", _QUART, "quart_sites", "QuartThread"),
+)
+ASGI = [*STARLETTE, *FASTAPI, *LITESTAR, *QUART]
 ALL = [*DJANGO, *FLASK, *ASGI]

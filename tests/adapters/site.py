@@ -141,19 +141,27 @@ class View:
 class Site(ABC):
     """An application with all the neutral views, in one mode of one framework.
 
-    ``settings`` are those of xr2_web in lower case. ``keys`` are the framework's signing keys, newest first;
-    ``has_users`` adds the framework's login where it costs something on every page; ``extend`` gets what the
-    framework's own routes can be added to.
+    ``settings`` are those of xr2_web in lower case; ``is_twice`` installs it a second time. ``keys`` are the
+    framework's signing keys, newest first; ``has_users`` adds the framework's login where it costs something on every
+    page; ``extend`` gets what the framework's own routes can be added to.
     """
 
     is_async: ClassVar[bool]
     streams_async: ClassVar[bool]
+    shown_key: ClassVar[str] = "api_key="
+    """How the key is called in this framework's settings."""
+
+    @classmethod
+    def start_error(cls) -> type[Exception]:
+        """Return what the application raises at start for settings that cannot work."""
+        return xr2_web.ConfigurationError
 
     def __init__(
         self,
         xr2: LocalXr2,
         *,
         is_installed: bool = True,
+        is_twice: bool = False,
         has_users: bool = False,
         keys: Sequence[str] = (KEY,),
         extend: Callable[[Any], None] | None = None,
@@ -163,6 +171,7 @@ class Site(ABC):
         self.keys = list(keys)
         self.extend = extend or (lambda _: None)
         self.is_installed = is_installed
+        self.is_twice = is_twice
         self.has_users = has_users
         self.settings = {
             "api_key": xr2.api_key,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import anyio
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser, UnauthenticatedUser
 from starlette.middleware import Middleware
@@ -14,16 +13,10 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
-from starlette.testclient import TestClient
 
-from xr2_web.runtime import Runtime
-from xr2_web.starlette import Xr2Middleware
-
-from . import asgi
-from .site import KEY, Answer, Page, Reply, Site, View, finished
+from .asgi_sites import METHODS, AsgiSite
+from .site import KEY, Page, Reply, View, finished
 from .views import VIEWS
-
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 
 class Member(BaseUser):
@@ -59,7 +52,7 @@ class StarlettePage(Page):
         self._request.scope["user"] = UnauthenticatedUser()
 
 
-class StarletteSite(Site):
+class StarletteSite(AsgiSite):
     """``extend`` gets the application; ``outer`` and ``inner`` middleware stand outside and inside of ours."""
 
     def __init__(
@@ -77,40 +70,15 @@ class StarletteSite(Site):
         self._inner = inner or []
         super().__init__(*args, **keywords)
 
-    def open(self) -> None:
-        made: list[Xr2Middleware] = []
-
-        def installed(app: Any) -> Xr2Middleware:
-            made.append(Xr2Middleware(app, **self.settings))
-            return made[-1]
-
-        ours = [Middleware(installed)] if self.is_installed else []
-        self.app = self.make([*self._outer, *ours, *self._inner])
-        self.extend(self.app)
-        self.client = TestClient(self.app, raise_server_exceptions=False, follow_redirects=False)
-        self.client.__enter__()
-        self._made = made
+    def build(self) -> Any:
+        app = self.make([*self._outer, *map(Middleware, self.installed), *self._inner])
+        self.extend(app)
+        return app
 
     def make(self, middleware: list[Middleware]) -> Any:
         """Build the application with all the neutral views."""
         routes = [Route(view.path, self._native(view), name=view.name, methods=METHODS) for view in VIEWS]
         return Starlette(routes=routes, middleware=middleware)
-
-    @property
-    def runtime(self) -> Runtime:
-        return self._made[0].runtime
-
-    def ask(self, method: str, path: str, headers: Mapping[str, str], *, is_secure: bool) -> Answer:
-        self.client.cookies.clear()
-        base_url = "https://testserver" if is_secure else "http://testserver"
-        response = self.client.request(method, base_url + path, headers=headers)
-        return Answer(response.status_code, response.text, response.headers.multi_items(), response)
-
-    def abandon(self, path: str, headers: Mapping[str, str]) -> None:
-        anyio.run(asgi.abandon, self.app, path, headers)
-
-    def _release(self) -> None:
-        self.client.__exit__(None, None, None)
 
     def _native(self, view: View) -> Callable[..., Any]:
         if self.is_async:

@@ -4,43 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ..modes import ASGI, DJANGO, FLASK, STARLETTE
+from ..modes import FLASK, STARLETTE
 
 
-@pytest.mark.parametrize("mode", DJANGO)
-def test_twice_in_django_makes_one_event(open_site):
-    from django.conf import settings
-
-    from ..django_sites import OURS
-
-    site = open_site(django={"MIDDLEWARE": [*settings.MIDDLEWARE, OURS]}, events={"buy": "bought"})
-
-    buys_once(site)
-
-
-@pytest.mark.parametrize("mode", FLASK)
-def test_twice_in_flask_makes_one_event(open_site):
-    from xr2_web.flask import Xr2
-
-    site = open_site(events={"buy": "bought"})
-    Xr2(site.app)
-
-    buys_once(site)
-
-
-@pytest.mark.parametrize("mode", ASGI)
-def test_twice_in_an_asgi_application_makes_one_event(open_site):
-    from starlette.middleware import Middleware
-
-    from xr2_web.starlette import Xr2Middleware
-
-    site = open_site(inner=[Middleware(Xr2Middleware, enabled=False)], events={"buy": "bought"})
-
-    buys_once(site)
-
-
-def buys_once(site):
+def test_twice_makes_one_scope_and_one_event(open_site):
+    site = open_site(is_twice=True, events={"buy": "bought"})
     visitor = site.visitor()
+
     fetched = visitor.get("/product/welcome")
     visitor.post("/buy")
 

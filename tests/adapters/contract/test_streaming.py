@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from ..modes import ALL
-
-# Where a body does not fit its server Django reads it to the end before the first part leaves, so that nobody can
-# tell whether the visitor was still there.
-FITTING = [mode for mode in ALL if mode.id not in ("django-asgi-sync", "django-wsgi-async")]
-
 # Django says so where the kind of a body does not fit its server.
 pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning")
 
@@ -53,7 +47,6 @@ def test_a_tracked_generator_is_an_event_when_it_is_exhausted(site):
     assert site.event_names() == ["chapter_read", "book_read"]
 
 
-@pytest.mark.parametrize("mode", FITTING)
 def test_a_tracked_generator_that_is_abandoned_is_no_event(site):
     visitor = site.visitor()
     visitor.get("/product/welcome")
@@ -71,7 +64,6 @@ def test_a_route_that_streams_is_an_event_when_the_body_has_left(open_site):
     assert site.event_names() == ["chapter_read", "streamed"]
 
 
-@pytest.mark.parametrize("mode", FITTING)
 def test_a_route_whose_body_is_abandoned_is_no_event(open_site):
     """Traps 5 and 17: streamed and closed early."""
     site = open_site(events={"stream": "streamed"})

@@ -1,0 +1,67 @@
+"""Which rows of the contract a mode has not, and why: the one place where a row is left out by name."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .modes import Mode
+
+
+class Exclusion(NamedTuple):
+    """Rows that modes have not. A row is a test's name, with ``[parameter]`` where only that one is meant."""
+
+    modes: tuple[str, ...]
+    rows: tuple[str, ...]
+    reason: str
+
+
+ASGI = ("starlette-", "fastapi-", "litestar-", "quart-")
+
+EXCLUSIONS = [
+    Exclusion(
+        ("django-asgi-sync", "django-wsgi-async"),
+        (
+            "test_a_tracked_generator_that_is_abandoned_is_no_event",
+            "test_a_route_whose_body_is_abandoned_is_no_event",
+        ),
+        "Django reads a body that does not fit its server to the end before the first part leaves, so that nobody can "
+        "tell whether the visitor was still there",
+    ),
+    Exclusion(
+        ASGI,
+        (
+            "test_a_token_signed_before_the_key_was_changed_is_taken",
+            "test_a_token_signed_with_a_key_that_is_gone_is_ignored",
+        ),
+        "an ASGI framework has no signing keys that could be rotated; SECRET_KEY is one key",
+    ),
+    Exclusion(
+        ("litestar-outside",),
+        (
+            "test_prompts_fetched_in_two_requests_are_both_carried_in_the_session",
+            "test_the_session_carries_across_a_login",
+            "test_a_streamed_body_knows_the_user_and_the_session[session]",
+            "test_no_payload_holds_the_value_of_a_cookie[session]",
+        ),
+        "Litestar's session middleware stands inside of the application, and so of ours",
+    ),
+]
+
+
+def reason_against(row: str, parameters: str, mode: str) -> str | None:
+    """Return why a mode (its id, or the start of it) has not a row, or None where it has."""
+    names = {row, *(f"{row}[{parameter}]" for parameter in parameters.split("-"))}
+    for excluded in EXCLUSIONS:
+        if mode.startswith(excluded.modes) and names.intersection(excluded.rows):
+            return excluded.reason
+    return None
+
+
+def reason_against_item(item: Any) -> str | None:
+    """Return why a collected test is no row of its mode, or None."""
+    callspec = getattr(item, "callspec", None)
+    mode = None if callspec is None else callspec.params.get("mode")
+    if not isinstance(mode, Mode):
+        return None
+    others = callspec.id.replace(mode.name, "").strip("-")
+    return reason_against(item.originalname, others, mode.name)

@@ -1,0 +1,142 @@
+"""The middleware: pure ASGI, one for every framework that speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, MutableMapping
+from typing import Unpack
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from .. import lifespan, settings
+from ..exchange import Exchange, make_private
+from ..forks import ForkLock
+from ..identity import asettle
+from ..runtime import Runtime, started
+from ..scope import Scope, bind, unbind
+from ..settings import Settings, SettingsKeywords
+from .incoming import KEY, Incoming
+
+
+class Xr2Middleware:
+    """Binds a scope for each request and WebSocket connection, and carries its traces on.
+
+    The keywords are the settings; the environment fills what is not given. Raises ``ConfigurationError`` when
+    the application is started with settings that cannot work.
+    """
+
+    def __init__(self, app: ASGIApp, **keywords: Unpack[SettingsKeywords]) -> None:
+        self.app = app
+        self.exchange = _installation(settings.load(settings.keywords(keywords), settings.environment()))
+        self.runtime = self.exchange.runtime
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if KEY in scope or kind not in ("http", "websocket"):
+            if kind == "lifespan":
+                send = lifespan.closing(self.runtime, send)
+            await self.app(scope, receive, send)
+            return
+        exchange = self.exchange
+        # A mark and not the scope: a cycle would leave every request to the garbage collector.
+        scope[KEY] = self
+        bound = exchange.open_scope()
+        bound.native = scope
+        if exchange.mode == "session" and "session" not in scope:
+            # One that comes later, from further inside, has left before anything is written into it.
+            bound.hindrance = _NO_SESSION
+
+        # Not a coroutine function: a message that needs nothing costs no coroutine.
+        def forward(message: Message) -> Awaitable[None]:
+            name = message["type"]
+            if name == "http.response.start":
+                if bound.is_touched:
+                    return _depart(exchange, bound, message, send)
+                bound.status = message["status"]
+            elif name == "websocket.accept":
+                bound.status = 101
+            elif not message.get("more_body") and name in _LAST:
+                if bound.is_touched:
+                    return _last(bound, message, send)
+                bound.has_left = True
+            return send(message)
+
+        token = bind(bound)
+        try:
+            await self.app(scope, receive, forward)
+            if kind == "websocket":
+                bound.has_left = True
+        except BaseException:
+            bound.has_left = False
+            raise
+        finally:
+            unbind(token)
+            bound.is_ended = True
+            if bound.is_touched:
+                exchange.finish(bound, is_complete=bound.has_left)
+
+
+def _installation(chosen: Settings) -> Exchange:
+    """Return what middleware of these settings works with, shared by all that is made before the first request.
+
+    Litestar makes a middleware for each route and method, and all of them are one installation: one budget, one
+    outbox, one set of connections. What has been used already belongs to an application that was there before.
+    """
+    with _lock:
+        _unused[:] = [each for each in _unused if not (each.runtime.counts or each.runtime.copies)]
+        found = next((each for each in _unused if each.runtime.settings == chosen), None)
+        if found is None:
+            found = Exchange(Runtime(chosen), Incoming)
+            _unused.append(found)
+    started(found.runtime)
+    return found
+
+
+_unused: list[Exchange] = []
+_lock = ForkLock()
+
+_LAST = frozenset({"http.response.body", "http.response.pathsend"})
+
+
+async def _last(bound: Scope, message: Message, send: Send) -> None:
+    await send(message)
+    bound.has_left = True
+
+
+async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send) -> None:
+    headers = MutableHeaders(scope=message)
+    token = await asettle(exchange.depart(bound, message["status"], lambda: headers))
+    if token is not None:
+        _carry(exchange, token, bound.native, headers)
+    await send(message)
+
+
+def _carry(exchange: Exchange, token: str, scope: AsgiScope, headers: MutableHeaders) -> None:
+    carrier = "Cookie"
+    if exchange.mode == "session":
+        # An entry where there is a dict: Starlette's own class of session notes what was changed. Litestar has another
+        # value in its place once a session was cleared.
+        if isinstance(scope["session"], MutableMapping):
+            scope["session"][exchange.name] = token
+        else:
+            scope["session"] = {exchange.name: token}
+    elif exchange.mode == "header":
+        carrier = exchange.name
+        headers[carrier] = token
+    else:
+        headers.append("Set-Cookie", _cookie(exchange, token, is_secure=scope.get("scheme") in ("https", "wss")))
+    make_private(headers, carrier)
+
+
+def _cookie(exchange: Exchange, token: str, *, is_secure: bool) -> str:
+    response = Response()
+    response.set_cookie(**exchange.cookie(token, is_secure=is_secure))
+    return response.headers["Set-Cookie"]
+
+
+_NO_SESSION = (
+    "xr2_web.session_missing: CARRY is 'session' but this request came without one; add SessionMiddleware outside of "
+    "Xr2Middleware (after it, with add_middleware)"
+)
