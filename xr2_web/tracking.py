@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -175,7 +176,7 @@ class _Tracker:
         if scope is None or (incoming := scope.incoming) is None:
             draft = self._rule.draft(call, runtime)
             return None if draft is None else self._outstanding(runtime, scope, draft, is_view=False)
-        call = Call(call.args, call.kwargs, call.result, incoming.native)
+        call = Call(call.args, call.kwargs, call.result, _as_given(incoming.native, call.args))
         is_view = incoming.is_response(call.result) or incoming.serves(function)
         if (is_view or self._rule.methods is not None) and not self._admits(runtime, incoming.method, call, function):
             return None
@@ -198,6 +199,16 @@ class _Tracker:
             return None
         at_end = self._rule.after == "response" and scope is not None and scope.incoming is not None
         return Outstanding(draft, needs_success=is_view, at_end=at_end)
+
+
+def _as_given(native: Any, args: tuple[Any, ...]) -> Any:
+    """Return the request as the function was given it: Django REST framework has one of its own around Django's."""
+    for each in args:
+        # Past every proxy: looking into a lazy user would cost a query.
+        with contextlib.suppress(AttributeError):
+            if object.__getattribute__(each, "__dict__").get("_request") is native:
+                return each
+    return native
 
 
 def _tell_failed(exc: Exception) -> None:

@@ -207,6 +207,31 @@ def test_a_view_that_loads_the_user_costs_no_query_of_ours(open_site):
     assert site.events()[-1]["user_id"] == user.text
 
 
+@pytest.mark.parametrize("mode", DJANGO_SYNC)
+def test_a_lazy_user_among_the_arguments_is_not_loaded(open_site):
+    """Trap 10: the one query is for the user id, of the session."""
+
+    @track("charged")
+    def charge(user):
+        return 1
+
+    def pay(request):
+        charge(request.user)
+        return HttpResponse()
+
+    site = site_with(open_site, pay)
+    visitor = site.visitor()
+    visitor.post("/login/ada")
+    visitor.get("/product/welcome")
+
+    with counted_queries() as queries:
+        visitor.post("/pay")
+
+    assert len(queries) == 1
+    assert "django_session" in queries[0]
+    assert site.event_names() == ["charged"]
+
+
 @pytest.fixture
 def atomic_requests():
     connection.settings_dict["ATOMIC_REQUESTS"] = True
@@ -261,6 +286,11 @@ def place_order():
     return 1
 
 
+@track("order_shown", after="response")
+def show_order():
+    return 1
+
+
 def in_blocks(*, inner_fails: bool, outer_fails: bool) -> None:
     try:
         with transaction.atomic():
@@ -269,6 +299,7 @@ def in_blocks(*, inner_fails: bool, outer_fails: bool) -> None:
                 with transaction.atomic():
                     track_event("inner")
                     place_order()
+                    show_order()
                     if inner_fails:
                         raise RolledBack
             except RolledBack:
@@ -292,7 +323,7 @@ async def ablocks(request):
 @pytest.mark.parametrize("mode", DJANGO)
 @pytest.mark.parametrize(
     ("query", "expected"),
-    [({}, ["outer", "inner", "order_placed"]), ({"inner": 1}, ["outer"]), ({"outer": 1}, [])],
+    [({}, ["outer", "inner", "order_placed", "order_shown"]), ({"inner": 1}, ["outer"]), ({"outer": 1}, [])],
     ids=["committed", "savepoint rolled back", "rolled back"],
 )
 def test_an_event_in_a_block_is_made_when_the_block_commits(open_site, query, expected):

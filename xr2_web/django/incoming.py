@@ -113,7 +113,11 @@ def _operations(view: object, method: str) -> Iterator[object]:
 
 
 def _key(user: Any) -> Any:
-    return user.pk if user is not None and user.is_authenticated else None
+    if user is None or not user.is_authenticated:
+        return None
+    found = getattr(user, "pk", None)
+    # Django REST framework lets a user be anything.
+    return getattr(user, "id", None) if found is None else found
 
 
 def _is_on_a_loop() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "xr2_web.django",
 ]
+
+if find_spec("rest_framework") is not None:
+    INSTALLED_APPS += ["rest_framework", "rest_framework.authtoken"]
 
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
