@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "xr2_web.django",
+    "tests.adapters.django_project",
 ]
 
 if find_spec("rest_framework") is not None:

@@ -1,0 +1,203 @@
+"""Who an event of a Django site belongs to, whatever keeps its sessions and whatever its users are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("django")
+pytest.importorskip("pytest_django")
+
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.middleware import RemoteUserMiddleware
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path as url
+
+import xr2_web
+from xr2_web import track, track_event
+
+from .django_sites import OURS
+from .modes import DJANGO
+from .test_django import counted_queries, session_of
+
+ENGINES = ["db", "cache", "cached_db", "file", "signed_cookies"]
+LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "sessions"}}
+
+
+@pytest.fixture(params=DJANGO)
+def mode(request):
+    return request.param
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, tmp_path):
+    """The settings of a session back end."""
+    return {
+        "SESSION_ENGINE": f"django.contrib.sessions.backends.{request.param}",
+        "SESSION_FILE_PATH": str(tmp_path),
+        "CACHES": LOCMEM,
+    }
+
+
+@track("tracked")
+def work() -> int:
+    return 1
+
+
+@track("tracked")
+async def awork() -> int:
+    return 1
+
+
+async def apay(request):
+    """Report in every way that async code has; the first does not wait for anything."""
+    receipt = track_event("paid")
+    work()
+    await xr2_web.atrack_event("waited")
+    await awork()
+    return HttpResponse(receipt.reason or "accepted")
+
+
+def pay(request):
+    receipt = track_event("paid")
+    work()
+    track_event("waited")
+    return HttpResponse(receipt.reason or "accepted")
+
+
+def open_with(open_site: Callable[..., Any], mode: Any, **options: Any) -> Any:
+    """Open a site that also has a view of its kind at ``/pay``."""
+    view = apay if mode.site_class().is_async else pay
+    return open_site(extend=lambda patterns: patterns.append(url("pay", view)), **options)
+
+
+@pytest.fixture(params=["cookie", "session"])
+def site(request, mode, engine, open_site):
+    return open_with(open_site, mode, django=engine, carry=request.param)
+
+
+def test_every_session_back_end_names_the_user_of_the_moment(site, caplog):
+    """Trap 11: the login has the new user, the logout none, and nothing queries on a running loop."""
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+
+    visitor.post("/event/tried")
+    user = visitor.post("/login/ada")
+    visitor.post("/pay")
+    visitor.post("/logout")
+
+    events = [(event["event_name"], event["user_id"]) for event in site.events()]
+    assert sorted(events[:5]) == [
+        ("logged_in", user.text),
+        ("paid", user.text),
+        ("tracked", user.text),
+        ("tried", None),
+        ("waited", user.text),
+    ]
+    # What a session carries is gone with the session, before the status of the logout is known.
+    assert events[5:] == ([("logged_out", None)] if site.settings["carry"] == "cookie" else [])
+    assert "SynchronousOnlyOperation" not in caplog.text
+    assert "user_unknown" not in caplog.text
+
+
+def test_every_session_back_end_keeps_ids_stable_and_its_keys_to_itself(site):
+    """Trap 20: with signed cookies the key is all that the session holds, for everybody to read."""
+    visitor = site.visitor()
+    fetched = visitor.get("/product/welcome")
+
+    visitor.post("/event/tried")
+    visitor.post("/login/ada")
+    visitor.post("/pay")
+
+    events = site.events()
+    sent = json.dumps(events)
+    assert len(events) == 5
+    assert {event["trace_id"] for event in events} == {fetched.text}
+    assert len({event["session_id"] for event in events}) == 1
+    assert visitor.seen_cookies
+    assert not [value for value in visitor.seen_cookies if value in sent]
+
+
+@pytest.mark.parametrize("request_", [("GET", "/"), ("POST", "/orders/7"), ("GET", "/nowhere")])
+def test_an_idle_page_of_a_member_leaves_every_session_back_end_alone(site, request_):
+    """Trap 10."""
+    visitor = site.visitor()
+    visitor.post("/login/ada")
+    visitor.get("/product/welcome")
+
+    with counted_queries() as queries:
+        answer = visitor.request(*request_)
+
+    assert queries == []
+    session = session_of(answer).session
+    assert (session.accessed, hasattr(session, "_session_cache")) == (False, False)
+    assert (answer.header("vary"), answer.cookies) == (None, {})
+
+
+def test_an_event_leaves_the_session_unaccessed(site):
+    """Trap 10: what is read for the user id and for the trace is read past the mark."""
+    visitor = site.visitor()
+    visitor.post("/login/ada")
+    visitor.get("/product/welcome")
+
+    answer = visitor.post("/pay")
+
+    assert session_of(answer).session.accessed is False
+    assert (answer.header("vary"), answer.cookies) == (None, {})
+
+
+class ByHeader(RemoteUserMiddleware):
+    """The server in front says who it is in a header, as it can in every mode."""
+
+    header = "HTTP_X_REMOTE_USER"
+
+    def get_username(self, request: HttpRequest) -> str:
+        # Django's own has taken the header for one of ASGI or of WSGI, from release to release.
+        return request.META[self.header]
+
+
+def test_a_user_whom_the_server_in_front_has_authenticated_is_named(mode, open_site):
+    middleware = [f"{__name__}.ByHeader" if each == OURS else each for each in django_settings.MIDDLEWARE]
+    backends = ["django.contrib.auth.backends.RemoteUserBackend"]
+    options = {"MIDDLEWARE": [*middleware, OURS], "AUTHENTICATION_BACKENDS": backends}
+    site = open_with(open_site, mode, django=options)
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+    visitor.headers["X-Remote-User"] = "ada"
+
+    visitor.post("/pay")
+
+    user = get_user_model().objects.get(username="ada")
+    assert {event["user_id"] for event in site.events()} == {str(user.pk)}
+
+
+@pytest.fixture
+def accounts(_django_database):
+    """The project's own users, whose primary key is a UUID."""
+    with override_settings(AUTH_USER_MODEL="django_project.Account"):
+        yield get_user_model().objects
+        get_user_model().objects.all().delete()
+
+
+def test_a_user_model_of_the_projects_own_has_one_id_loaded_or_not(mode, open_site, accounts):
+    """Before the user is loaded the id is the session's text of it, afterwards the model's primary key."""
+    site = open_with(open_site, mode)
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+
+    user = visitor.post("/login/ada")
+    visitor.post("/pay")
+    visitor.post("/logout")
+
+    account = accounts.get(username="ada")
+    assert user.text == str(account.pk)
+    assert {event["event_name"]: event["user_id"] for event in site.events()} == {
+        "logged_in": str(account.pk),
+        **dict.fromkeys(["paid", "tracked", "waited"], str(account.pk)),
+        "logged_out": None,
+    }
