@@ -11,14 +11,18 @@ from .runtime import Runtime
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+InThread = Callable[[Callable[[], None]], Awaitable[None]]
 
 
-def closing(runtime: Runtime, send: Send) -> Send:
-    """Return ``send`` for an application that answers lifespan itself: close before its last word."""
+def closing(runtime: Runtime, send: Send, in_thread: InThread = asyncio.to_thread) -> Send:
+    """Return ``send`` for an application that answers lifespan itself: close before its last word.
+
+    ``in_thread`` is how to wait for a thread, where the event loop may be another than asyncio's.
+    """
 
     async def forward(message: Message) -> None:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            await asyncio.to_thread(runtime.close)
+            await in_thread(runtime.close)
         await send(message)
 
     return forward

@@ -397,6 +397,35 @@ def test_a_framework_that_is_not_starlette_is_served_too(local_xr2):
     assert answer.headers["set-cookie"].startswith("xr2_carry=")
 
 
+def test_a_token_is_not_left_in_a_message_that_everybody_gets(local_xr2):
+    """An application may send one and the same message again and again, and its headers may be left out."""
+    start = {"type": "http.response.start", "status": 200}
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/prompt":
+            await aget_prompt("welcome")
+        await send(start)
+        await send({"type": "http.response.body"})
+
+    wrapped = Xr2Middleware(app, api_key=local_xr2.api_key, base_url=local_xr2.base_url, events={"/": "opened"})
+
+    answers = [TestClient(wrapped).get(path) for path in ("/prompt", "/prompt", "/")]
+
+    assert [len(answer.headers.get_list("set-cookie")) for answer in answers] == [1, 1, 0]
+    assert start == {"type": "http.response.start", "status": 200}
+
+
+def test_the_lifespan_of_an_application_ends_under_trio():
+    pytest.importorskip("trio")
+    app = Starlette()
+    app.add_middleware(Xr2Middleware, api_key="xr2_dev_key")
+
+    with TestClient(app, backend="trio") as client:
+        answer = client.get("/")
+
+    assert answer.status_code == 404
+
+
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
 @pytest.mark.parametrize("stop_at", [2, 3, 4], ids=["first part", "second part", "last message"])
 def test_a_client_that_goes_while_the_body_is_sent_makes_no_event(serve, version, stop_at):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, MutableMapping
 from typing import Unpack
 
+from anyio import to_thread
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Send
@@ -36,7 +37,7 @@ class Xr2Middleware:
         kind = scope["type"]
         if KEY in scope or kind not in ("http", "websocket"):
             if kind == "lifespan":
-                send = lifespan.closing(self.runtime, send)
+                send = lifespan.closing(self.runtime, send, to_thread.run_sync)
             await self.app(scope, receive, send)
             return
         exchange = self.exchange
@@ -106,10 +107,12 @@ async def _last(bound: Scope, message: Message, send: Send) -> None:
 
 
 async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send) -> None:
-    headers = MutableHeaders(scope=message)
+    # Copied, since an application may send everybody the same message; the specification lets it leave headers out.
+    headers = MutableHeaders(raw=list(message.get("headers", ())))
     token = await asettle(exchange.depart(bound, message["status"], lambda: headers))
     if token is not None:
         _carry(exchange, token, bound.native, headers)
+        message = {**message, "headers": headers.raw}
     await send(message)
 
 
