@@ -78,9 +78,13 @@ class Exchange:
 
     def look_at(self, views: Iterable[object]) -> None:
         """Tell which views of the application are registered beneath their ``@track``: they are never reported."""
-        for view, event in untracked(views):
-            name = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
-            self.runtime.tell_once(("untracked", name, event), _UNTRACKED, name, event)
+        try:
+            for view, event in untracked(views):
+                name = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
+                self.runtime.tell_once(("untracked", name, event), _UNTRACKED, name, event)
+        except Exception:
+            # Applications of all kinds come by here, and what they show as their routes may be anything.
+            logger.exception("xr2_web.look_failed")
 
     def tell_twice(self) -> None:
         """Tell once that a request has come through two installations, of which the outer one serves it."""

@@ -10,7 +10,7 @@ import xr2_web
 from xr2_web import aget_prompt, configure, get_prompt, track, track_event
 
 from ..local_xr2 import LocalXr2
-from .modes import ASGI, DJANGO, FASTAPI, FLASK, STARLETTE
+from .modes import DJANGO, FASTAPI, FLASK, STARLETTE
 
 
 def told(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
@@ -61,7 +61,7 @@ class TestInstalledTwice:
 
         assert len(told(caplog, "installed_twice")) == 1
 
-    @pytest.mark.parametrize("mode", ASGI)
+    @pytest.mark.parametrize("mode", [*STARLETTE, *FASTAPI])
     def test_in_an_asgi_application(self, open_site: Any, caplog: pytest.LogCaptureFixture) -> None:
         from starlette.middleware import Middleware
 

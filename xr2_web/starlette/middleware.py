@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, MutableMapping
 from typing import Unpack
+from weakref import WeakSet
 
 from anyio import to_thread
 from starlette.datastructures import MutableHeaders
@@ -19,6 +20,7 @@ from ..runtime import Runtime, started
 from ..scope import Scope, bind, unbind
 from ..settings import Settings, SettingsKeywords
 from .incoming import KEY, Incoming
+from .routes import views
 
 
 class Xr2Middleware:
@@ -32,12 +34,18 @@ class Xr2Middleware:
         self.app = app
         self.exchange = _installation(settings.load(settings.keywords(keywords), settings.environment()))
         self.runtime = self.exchange.runtime
+        self._is_new = True
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
+        if self._is_new:
+            self._is_new = False
+            self.exchange.look_at(views(self.app))
         if KEY in scope or kind not in ("http", "websocket"):
             if kind == "lifespan":
                 send = lifespan.closing(self.runtime, send, to_thread.run_sync)
+            elif KEY in scope:
+                scope[KEY].exchange.tell_twice()
             await self.app(scope, receive, send)
             return
         exchange = self.exchange
@@ -86,16 +94,19 @@ def _installation(chosen: Settings) -> Exchange:
     outbox, one set of connections. What has been used already belongs to an application that was there before.
     """
     with _lock:
-        _unused[:] = [each for each in _unused if not (each.runtime.counts or each.runtime.copies)]
-        found = next((each for each in _unused if each.runtime.settings == chosen), None)
+        found = next((each for each in _made if _is_unused(each.runtime) and each.runtime.settings == chosen), None)
         if found is None:
             found = Exchange(Runtime(chosen), Incoming)
-            _unused.append(found)
+            _made.add(found)
     started(found.runtime)
     return found
 
 
-_unused: list[Exchange] = []
+def _is_unused(runtime: Runtime) -> bool:
+    return not (runtime.counts or runtime.copies)
+
+
+_made: WeakSet[Exchange] = WeakSet()
 _lock = ForkLock()
 
 _LAST = frozenset({"http.response.body", "http.response.pathsend"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from starlette.types import Scope as AsgiScope
@@ -50,16 +50,35 @@ def _name(function: object) -> str | None:
 
 
 def _of_url_map(scope: AsgiScope, path: str, app: object) -> Served:
+    for layer in _layers(app):
+        if (functions := getattr(layer, "view_functions", None)) is not None:
+            endpoint, parameters = _match(layer, scope, path)
+            return Served(functions.get(endpoint), (endpoint,) if endpoint else (), parameters)
+    return Served()
+
+
+def views(app: object) -> Iterator[object]:
+    """Return the views of the application that stands inside of the middleware, as far as it shows them."""
+    for layer in _layers(app):
+        yield from getattr(layer, "view_functions", {}).values()
+        yield from _endpoints(getattr(layer, "routes", ()))
+
+
+def _endpoints(routes: Iterable[Any]) -> Iterator[object]:
+    for route in routes:
+        yield getattr(route, "endpoint", None)
+        # FastAPI keeps an included router as it was given.
+        yield from _endpoints(getattr(getattr(route, "original_router", route), "routes", None) or ())
+
+
+def _layers(app: object) -> Iterator[Any]:
     for _ in range(_MOST_LAYERS):
         if app is None:
-            break
+            return
         # Quart's application is reached by its method `asgi_app`, and a middleware keeps what is inside as `app`.
         app = getattr(app, "__self__", app)
-        if (views := getattr(app, "view_functions", None)) is not None:
-            endpoint, parameters = _match(app, scope, path)
-            return Served(views.get(endpoint), (endpoint,) if endpoint else (), parameters)
+        yield app
         app = getattr(app, "app", None)
-    return Served()
 
 
 def _match(app: Any, scope: AsgiScope, path: str) -> tuple[str | None, Mapping[str, Any]]:
