@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from flask import Flask, Request, Response, current_app, g, has_request_context, request, session
@@ -13,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from . import settings
 from .bodies import Body
 from .exchange import Exchange, make_private
-from .identity import settle
+from .identity import note_login, settle
 from .runtime import Runtime, started
 from .scope import Scope, bind, bound, unbind
 from .settings import SettingsKeywords
@@ -53,7 +55,18 @@ class Xr2:
         exchange = app.extensions[EXTENSION] = Exchange(runtime, partial(_Incoming, app))
         app.wsgi_app = _wrapped(app.wsgi_app, app, exchange)  # type: ignore[method-assign, assignment]
         app.after_request(_depart)
+        _watch_logins()
         started(runtime)
+
+
+def _watch_logins() -> None:
+    """Have each login of Flask-Login decide whose the traces of its visitor are; a second time does nothing."""
+    with suppress(ImportError):
+        import_module("flask_login").user_logged_in.connect(_note_login)
+
+
+def _note_login(app: Flask, **_: Any) -> None:
+    note_login(bound())
 
 
 # Functions and not objects with methods: at every request of the application each look-up of an attribute counts.
@@ -205,7 +218,16 @@ class _Incoming:
             return None
         if (user := getattr(self._globals, "_login_user", None)) is not None:
             return user.get_id() if user.is_authenticated else None
-        return dict.get(self._session, "_user_id")
+        found = dict.get(self._session, "_user_id")
+        return self._remembered() if found is None else found
+
+    def _remembered(self) -> str | None:
+        """Return whom Flask-Login's cookie remembers: its session knows them from the first load on only."""
+        cookie = self.cookie(self._app.config.get("REMEMBER_COOKIE_NAME", "remember_token"))
+        if cookie is None:
+            return None
+        found: str | None = import_module("flask_login").decode_cookie(cookie, key=self._app.secret_key)
+        return found
 
     async def auser(self) -> Any:
         return self.user()

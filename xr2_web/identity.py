@@ -76,6 +76,25 @@ def claim(scope: Scope, user_id: str) -> None:
     scope.claim(*scope.runtime.seal.pseudonyms(user_id))
 
 
+def note_login(scope: Scope | None) -> None:
+    """Note that somebody has just logged in: what this visitor has carried so far is theirs, or dropped as another's.
+
+    It is called from the framework's own signal, so a page without a login costs nothing. Never raises.
+    """
+    if scope is None or scope.incoming is None:
+        return
+    if scope.touch() and scope.session_id is not None:
+        settle(_belongs(scope))
+
+
+def _belongs(scope: Scope) -> Steps[None]:
+    user = yield scope
+    if user is WAITING:
+        scope.is_changed = True  # the response asks again, and may wait
+    elif user is not None:
+        claim(scope, user)
+
+
 def current_user(scope: Scope) -> str | None:
     """Return the user's id where it can be had without waiting, else None."""
     found = _user(scope)

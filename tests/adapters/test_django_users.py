@@ -12,17 +12,18 @@ pytest.importorskip("django")
 pytest.importorskip("pytest_django")
 
 from django.conf import settings as django_settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import SESSION_KEY, alogin, alogout, get_user_model, login, logout
 from django.contrib.auth.middleware import RemoteUserMiddleware
+from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
-from django.test import override_settings
 from django.urls import path as url
 
 import xr2_web
 from xr2_web import track, track_event
 
-from .django_sites import OURS
-from .modes import DJANGO
+from .django_project.models import Account
+from .django_sites import BACKEND, OURS
+from .modes import DJANGO, DJANGO_ASYNC
 from .test_django import counted_queries, session_of
 
 ENGINES = ["db", "cache", "cached_db", "file", "signed_cookies"]
@@ -179,14 +180,13 @@ def test_a_user_whom_the_server_in_front_has_authenticated_is_named(mode, open_s
 @pytest.fixture
 def accounts(_django_database):
     """The project's own users, whose primary key is a UUID."""
-    with override_settings(AUTH_USER_MODEL="django_project.Account"):
-        yield get_user_model().objects
-        get_user_model().objects.all().delete()
+    yield Account.objects
+    Account.objects.all().delete()
 
 
 def test_a_user_model_of_the_projects_own_has_one_id_loaded_or_not(mode, open_site, accounts):
     """Before the user is loaded the id is the session's text of it, afterwards the model's primary key."""
-    site = open_with(open_site, mode)
+    site = open_with(open_site, mode, django={"AUTH_USER_MODEL": "django_project.Account"})
     visitor = site.visitor()
     visitor.get("/product/welcome")
 
@@ -201,3 +201,115 @@ def test_a_user_model_of_the_projects_own_has_one_id_loaded_or_not(mode, open_si
         **dict.fromkeys(["paid", "tracked", "waited"], str(account.pk)),
         "logged_out": None,
     }
+
+
+def enter(request):
+    """Log in without tracking anything."""
+    login(request, get_user_model().objects.get_or_create(username=request.GET["name"])[0], BACKEND)
+    return HttpResponse()
+
+
+async def aenter(request):
+    user, _ = await get_user_model().objects.aget_or_create(username=request.GET["name"])
+    await alogin(request, user, BACKEND)
+    return HttpResponse()
+
+
+def leave(request):
+    logout(request)
+    return HttpResponse()
+
+
+async def aleave(request):
+    await alogout(request)
+    return HttpResponse()
+
+
+@pytest.fixture
+def serve(mode, open_site):
+    """Open a site at which nobody tracks that somebody comes or goes, and return a visitor of it."""
+    views = (aenter, aleave) if mode.site_class().is_async else (enter, leave)
+    patterns = [url(name, view) for name, view in zip(("enter", "leave"), views, strict=True)]
+
+    def serve(**options: Any) -> Any:
+        return open_site(extend=lambda known: known.extend(patterns), **options).visitor()
+
+    return serve
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_an_anonymous_visitor_has_fetched_is_of_who_logs_in_first(serve, leaves):
+    """Trap 31: A fetches before the login, and does nothing that is reported; then B buys."""
+    visitor = serve()
+    visitor.get("/product/welcome")
+
+    visitor.post("/enter", name="ada")
+    if leaves:
+        visitor.post("/leave")
+    visitor.post("/enter", name="bob")
+    bought = visitor.post("/event/paid")
+
+    assert bought.text in ("other_user", "no_trace")
+    assert visitor.site.events() == []
+
+
+def test_who_logs_in_keeps_what_was_fetched_before(serve):
+    visitor = serve()
+    fetched = visitor.get("/product/welcome")
+
+    visitor.post("/enter", name="ada")
+    visitor.post("/event/paid")
+
+    user = get_user_model().objects.get(username="ada")
+    assert [(event["trace_id"], event["user_id"]) for event in visitor.site.events()] == [(fetched.text, str(user.pk))]
+
+
+def test_a_login_sends_a_token_only_where_it_changes_one(serve, caplog):
+    visitor = serve()
+    first = visitor.post("/enter", name="ada")
+    visitor.post("/leave")
+    visitor.get("/product/welcome")
+
+    changing = visitor.post("/enter", name="ada")
+    again = visitor.post("/enter", name="ada")
+
+    assert [("xr2_carry" in answer.cookies) for answer in (first, changing, again)] == [False, True, False]
+    assert "depart_failed" not in caplog.text
+
+
+@pytest.mark.parametrize("mode", DJANGO_ASYNC[1:])
+def test_a_login_waits_for_a_user_id_that_takes_waiting(serve):
+    async def by_name(request):
+        return (await request.auser()).get_username()
+
+    visitor = serve(user_id=by_name)
+    visitor.get("/product/welcome")
+
+    visitor.post("/enter", name="ada")
+    visitor.post("/leave")
+    visitor.post("/enter", name="bob")
+
+    assert visitor.post("/event/paid").text in ("other_user", "no_trace")
+
+
+def test_a_login_that_cannot_be_noted_is_a_login(serve, caplog):
+    def broken(request):
+        raise LookupError("a secret of the application")
+
+    visitor = serve(user_id=broken)
+    visitor.get("/product/welcome")
+
+    assert visitor.post("/enter", name="ada").status == 200
+    assert "LookupError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.usefixtures("_django_database")
+def test_a_login_outside_of_any_request_is_nobodys():
+    request = HttpRequest()
+    request.session = SessionStore()
+    user = get_user_model().objects.create(username="ada")
+
+    login(request, user, BACKEND)
+
+    assert request.session[SESSION_KEY] == str(user.pk)

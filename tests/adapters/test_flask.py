@@ -27,7 +27,7 @@ from flask import (
     stream_with_context,
 )
 from flask.views import MethodView, View
-from flask_login import login_required
+from flask_login import current_user, login_required, login_user, logout_user
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import EnvironBuilder
 
@@ -35,6 +35,7 @@ from xr2_web import ConfigurationError, current, get_prompt, propagate, redirect
 from xr2_web.flask import Xr2
 from xr2_web.scope import bound
 
+from .flask_sites import Member
 from .modes import FLASK
 
 
@@ -274,6 +275,126 @@ def test_a_view_for_members_is_an_event_of_members(serve, order, view_is_async):
     user = visitor.post("/login/ada")
     assert visitor.post("/place").text == "bought"
     assert [event["user_id"] for event in visitor.site.events()] == [user.text, user.text]
+
+
+UTCNOW = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning:flask_login")
+
+
+def enter(name):
+    login_user(Member(f"id-{name}"), remember=bool(request.args.get("remember")))
+    return "welcome"
+
+
+def leave():
+    logout_user()
+    return "bye"
+
+
+@pytest.fixture
+def serve_members(serve):
+    """Serve a site at which nobody tracks that somebody comes or goes."""
+
+    def extend(app):
+        app.add_url_rule("/enter/<name>", view_func=enter, methods=["POST"])
+        app.add_url_rule("/leave", view_func=leave, methods=["POST"])
+
+    def members(*views, **options):
+        return serve(*views, extend=extend, has_users=True, **options)
+
+    return members
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_what_an_anonymous_visitor_has_fetched_is_of_who_logs_in_first(serve_members, leaves):
+    """Trap 31: A fetches before the login, and does nothing that is reported; then B buys."""
+    visitor = serve_members()
+
+    visitor.post("/enter/ada")
+    if leaves:
+        visitor.post("/leave")
+    visitor.post("/enter/bob")
+    bought = visitor.post("/event/paid")
+
+    assert bought.text in ("other_user", "no_trace")
+    assert visitor.site.events() == []
+
+
+def test_who_logs_in_keeps_what_was_fetched_before(serve_members):
+    visitor = serve_members()
+
+    changing = visitor.post("/enter/ada")
+    again = visitor.post("/enter/ada")
+    visitor.post("/event/paid")
+
+    assert [("xr2_carry" in answer.cookies) for answer in (changing, again)] == [True, False]
+    assert [(event["trace_id"], event["user_id"]) for event in visitor.site.events()] == [(visitor.trace_id, "id-ada")]
+
+
+@UTCNOW
+def test_a_remembered_member_is_known_before_anybody_asks(serve_members):
+    """Flask-Login's session knows a remembered member only from the first load on, and we load nobody."""
+    visitor = serve_members()
+    visitor.post("/enter/ada", remember=1)
+    del visitor.jar["session"]
+
+    visitor.post("/event/paid")
+
+    assert [event["user_id"] for event in visitor.site.events()] == ["id-ada"]
+
+
+@UTCNOW
+def test_a_remembered_member_is_known_to_a_streamed_body(serve_members):
+    """Flask's own context is gone by then."""
+    visitor = serve_members()
+    visitor.post("/enter/ada", remember=1)
+    del visitor.jar["session"]
+
+    visitor.get("/tracked-stream")
+
+    assert {event["user_id"] for event in visitor.site.events()} == {"id-ada"}
+
+
+@UTCNOW
+def test_a_remembered_member_who_leaves_is_anonymous(serve_members):
+    def part():
+        logout_user()
+        return track_event("parted").reason or "accepted"
+
+    visitor = serve_members(part)
+    visitor.post("/enter/ada", remember=1)
+    del visitor.jar["session"]
+
+    visitor.post("/part")
+    assert "remember_token" not in visitor.jar
+    visitor.jar["remember_token"] = "id-eve|forged"
+    visitor.post("/event/forged")
+
+    assert [(event["event_name"], event["user_id"]) for event in visitor.site.events()] == [
+        ("parted", None),
+        ("forged", None),
+    ]
+
+
+def test_a_user_whom_the_loader_no_longer_knows_is_anonymous_once_somebody_asks(serve_members):
+    """Before that it is the id of the session: asking the loader would cost its query."""
+
+    def look():
+        name = current_user.get_id()
+        track_event("looked")
+        return name or "nobody"
+
+    visitor = serve_members(look)
+    visitor.site.app.login_manager.user_loader(lambda name: None)
+    visitor.post("/enter/ada")
+
+    visitor.post("/event/paid")
+    answer = visitor.post("/look")
+
+    assert answer.text == "nobody"
+    assert {event["event_name"]: event["user_id"] for event in visitor.site.events()} == {
+        "paid": "id-ada",
+        "looked": None,
+    }
 
 
 def test_views_of_nested_blueprints_are_found_and_named(serve):

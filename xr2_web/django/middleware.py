@@ -14,6 +14,7 @@ from ..exchange import Exchange, make_private
 from ..identity import asettle, settle
 from ..scope import Scope, bind, unbind
 from .installation import installation
+from .logins import watch_logins
 
 _MARK = "_xr2_web_exchange"
 
@@ -31,6 +32,7 @@ class Xr2Middleware:
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
         self.exchange = installation()
+        watch_logins()
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
