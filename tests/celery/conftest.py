@@ -14,6 +14,7 @@ from xr2_web.celery import install
 from xr2_web.runtime import Runtime, started
 
 from ..conftest import RuntimeMaker
+from .seeing import value
 
 
 @pytest.fixture(scope="package")
@@ -27,6 +28,10 @@ def _worker() -> Iterator[WorkController]:
         broker_transport_options={"polling_interval": 0.005},
         result_chord_retry_interval=0.01,
     )
+
+    @app.task(name="idle")
+    def idle() -> None: ...
+
     # Where somebody else sets up logging Celery leaves the level of the root logger alone.
     setup_logging.connect(_leave_logging)
     with start_worker(app, perform_ping_check=False) as worker:
@@ -65,5 +70,7 @@ def task(_worker: WorkController, app: Celery) -> Iterator[Callable[..., Any]]:
         return registered
 
     yield task
+    # The worker has one thread: what was sent before has run when this has.
+    value(app.tasks["idle"].delay())
     for name in made:
         app.tasks.unregister(name)
