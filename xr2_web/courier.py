@@ -173,7 +173,7 @@ class Courier:
             try:
                 wait = self.run_once()
             except Exception:
-                logger.exception("xr2_web.courier.failed")
+                logger.exception("xr2_web.courier_failed")
                 wait = 1.0
             if wait != 0.0:
                 if self._stop_at is not None:
