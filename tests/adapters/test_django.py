@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -14,21 +15,32 @@ import pytest
 pytest.importorskip("django")
 pytest.importorskip("pytest_django")
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django import forms
 from django.conf import settings as django_settings
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connection, connections, transaction
-from django.http import FileResponse, Http404, HttpResponse
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
+from django.test import Client
 from django.urls import include
 from django.urls import path as url
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.cache import cache_page, never_cache
+from django.views.decorators.clickjacking import xframe_options_exempt
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_POST
+from django.views.decorators.vary import vary_on_headers
+from django.views.generic import FormView
 
 import xr2_web
-from xr2_web import current, get_prompt, track, track_event
+from xr2_web import current, get_prompt, redirected, track, track_event
 from xr2_web.django.installation import at_commit
 from xr2_web.models import Trace
+from xr2_web.scope import bound
 
 from . import asgi
 from .django_sites import OURS
@@ -336,6 +348,107 @@ def test_an_event_in_a_block_is_made_when_the_block_commits(open_site, query, ex
     assert site.event_names() == expected
 
 
+@pytest.fixture
+def other_database(tmp_path):
+    """A second database, known for one test only."""
+    connections.databases["other"] = {**connections.databases["default"], "NAME": str(tmp_path / "other.sqlite3")}
+    yield "other"
+    connections["other"].close()
+    del connections["other"], connections.databases["other"]
+
+
+@contextmanager
+def block_of(using, *, fails):
+    with suppress(RolledBack), transaction.atomic(using=using):
+        yield
+        if fails:
+            raise RolledBack
+
+
+@pytest.mark.parametrize("mode", DJANGO_SYNC)
+@pytest.mark.parametrize(
+    ("fails", "expected"),
+    [((), ["both", "inner"]), (("inner",), ["both"]), (("outer",), []), (("inner", "outer"), [])],
+    ids=["committed", "the other fails", "the first fails", "both fail"],
+)
+def test_an_event_waits_for_every_database_that_is_in_a_block(open_site, other_database, fails, expected):
+    """Trap 13: each alias commits or rolls back for itself."""
+
+    def place_both(request):
+        with block_of("default", fails="outer" in fails):
+            track_event("both")
+            with block_of(other_database, fails="inner" in fails):
+                track_event("inner")
+        return HttpResponse()
+
+    site = site_with(open_site, place_both)
+    visitor = visitor_of(site)
+
+    assert visitor.post("/place_both").status == 200
+    assert sorted(site.event_names()) == expected
+
+
+@pytest.mark.parametrize("mode", DJANGO_SYNC)
+@pytest.mark.parametrize(("fails", "expected"), [(True, ["default"]), (False, ["default", "other"])])
+def test_a_database_that_is_in_no_block_holds_nothing_up(open_site, other_database, fails, expected):
+    def place_there(request):
+        with block_of(other_database, fails=fails):
+            track_event("other")
+        with block_of("default", fails=False):
+            track_event("default")
+        return HttpResponse()
+
+    site = site_with(open_site, place_there)
+    visitor = visitor_of(site)
+
+    visitor.post("/place_there")
+
+    assert sorted(site.event_names()) == expected
+
+
+@pytest.mark.parametrize("mode", DJANGO_SYNC)
+def test_savepoints_of_savepoints_decide_each_for_itself(open_site):
+    """Trap 13."""
+
+    def nest(request):
+        with transaction.atomic(durable=True):
+            track_event("durable")
+            with block_of("default", fails=True):
+                with block_of("default", fails=False):
+                    track_event("lost with its parent")
+                track_event("lost")
+            with transaction.atomic(savepoint=False):
+                track_event("without savepoint")
+            transaction.on_commit(lambda: track_event("at commit"), robust=True)
+        track_event("after")
+        return HttpResponse()
+
+    site = site_with(open_site, nest)
+    visitor = visitor_of(site)
+
+    visitor.post("/nest")
+
+    assert site.event_names() == ["durable", "without savepoint", "at commit", "after"]
+
+
+@pytest.mark.parametrize("mode", DJANGO_SYNC)
+def test_a_callback_of_the_application_that_fails_costs_no_event_of_ours(open_site):
+    def fail():
+        raise OSError("the application's own")
+
+    def commit(request):
+        with transaction.atomic():
+            transaction.on_commit(fail, robust=True)
+            track_event("paid")
+        return HttpResponse()
+
+    site = site_with(open_site, commit)
+    visitor = visitor_of(site)
+
+    assert visitor.post("/commit").status == 200
+    assert site.event_names() == ["paid"]
+
+
 @pytest.mark.parametrize("mode", DJANGO_SYNC[:1])
 @pytest.mark.parametrize("is_atomic", [False, True])
 def test_an_event_that_cannot_be_kept_does_not_break_the_order(open_site, is_atomic, caplog):
@@ -436,6 +549,181 @@ def test_a_class_based_view_is_an_event_when_its_handler_answers(open_site, view
     assert site.event_names() == ["purchase_completed"]
 
 
+@method_decorator(track("purchase_completed"), name="dispatch")
+class DispatchDecorated(View):
+    def post(self, request):
+        return HttpResponse("bought", status=int(request.GET.get("status", 200)))
+
+    def get(self, request):
+        return HttpResponse("form")
+
+
+@method_decorator(track("purchase_completed"), name="dispatch")
+class AsyncDispatchDecorated(View):
+    async def post(self, request):
+        return HttpResponse("bought", status=int(request.GET.get("status", 200)))
+
+    async def get(self, request):
+        return HttpResponse("form")
+
+
+class TrackedDispatch(View):
+    @track("purchase_completed")
+    def dispatch(self, request, *args, **kwargs):
+        return super().dispatch(request, *args, **kwargs)
+
+    async def post(self, request):
+        return HttpResponse("bought", status=int(request.GET.get("status", 200)))
+
+    async def get(self, request):
+        return HttpResponse("form")
+
+
+class Registration(FormView):
+    form_class = type("NameForm", (forms.Form,), {"name": forms.CharField()})
+    success_url = "/welcome"
+    http_method_names = ("post", "get")
+
+    @track("purchase_completed", when=redirected)
+    def post(self, request, *args, **kwargs):
+        self.data = request.GET
+        return super().post(request, *args, **kwargs)
+
+    def get_form_kwargs(self):
+        return {"data": self.data}
+
+    def render_to_response(self, context):
+        return HttpResponse("form")
+
+
+@pytest.mark.parametrize("mode", DJANGO)
+@pytest.mark.parametrize("view", [DispatchDecorated, AsyncDispatchDecorated, TrackedDispatch])
+def test_what_a_class_has_for_every_method_observes_status_and_method(open_site, view):
+    site = site_with(open_site, view.as_view())
+    visitor = visitor_of(site)
+
+    visitor.get(f"/{view.__name__}")
+    visitor.post(f"/{view.__name__}", status=409)
+    visitor.request("PUT", f"/{view.__name__}")
+    assert site.events() == []
+
+    assert visitor.post(f"/{view.__name__}").text == "bought"
+    assert site.event_names() == ["purchase_completed"]
+
+
+@pytest.mark.parametrize("mode", DJANGO_SYNC)
+def test_a_form_view_is_an_event_when_its_form_is_valid(open_site):
+    site = site_with(open_site, Registration.as_view())
+    visitor = visitor_of(site)
+
+    assert visitor.post("/Registration").status == 200
+    assert site.events() == []
+
+    assert visitor.post("/Registration", name="ada").status == 302
+    assert site.event_names() == ["purchase_completed"]
+
+
+def careful(function):
+    """Decorate as libraries do: a plain function in front of whatever it is."""
+
+    @functools.wraps(function)
+    def decorated(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return markcoroutinefunction(decorated) if iscoroutinefunction(function) else decorated
+
+
+def careless(function):
+    """Decorate without a word about what it is."""
+
+    def decorated(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return markcoroutinefunction(decorated) if iscoroutinefunction(function) else decorated
+
+
+DECORATORS = {
+    "require_POST": require_POST,
+    "csrf_exempt": csrf_exempt,
+    "cache_page": cache_page(60),
+    "never_cache": never_cache,
+    "vary_on_headers": vary_on_headers("X-Mine"),
+    "xframe_options_exempt": xframe_options_exempt,
+    "atomic": transaction.atomic,
+    "non_atomic_requests": transaction.non_atomic_requests,
+    "gzip_page": gzip_page,
+    "login_not_required": login_not_required,
+    "careful": careful,
+    "careless": careless,
+}
+SYNC_ONLY = {"atomic"}
+
+
+@pytest.mark.parametrize("mode", [DJANGO_SYNC[0], DJANGO_ASYNC[1]])
+@pytest.mark.parametrize("order", [1, -1], ids=["track below", "track above"])
+@pytest.mark.parametrize("name", DECORATORS)
+def test_the_decorators_of_django_stand_in_any_order(mode, open_site, name, order):
+    def buy_it(request):
+        return HttpResponse("bought", status=int(request.GET.get("status", 200)))
+
+    async def abuy_it(request):
+        return buy_it(request)
+
+    view = abuy_it if mode.site_class().is_async and name not in SYNC_ONLY else buy_it
+    for each in [track("purchase_completed"), DECORATORS[name]][::order]:
+        view = each(view)
+    site = open_site(extend=lambda patterns: patterns.append(url("buy-it", view)))
+    visitor = visitor_of(site)
+
+    opened = visitor.get("/buy-it")
+    visitor.post("/buy-it", status=409)
+    assert opened.status == (405 if name == "require_POST" else 200)
+    assert site.events() == []
+
+    assert visitor.post("/buy-it").status == 200
+    assert site.event_names() == ["purchase_completed"]
+
+
+@pytest.mark.parametrize("mode", DJANGO)
+def test_what_decorators_say_of_a_view_stays_said_above_and_below(open_site):
+    """Middleware reads these marks from the view that the route names."""
+
+    def place(request):
+        return HttpResponse()
+
+    below = csrf_exempt(login_not_required(transaction.non_atomic_requests(track("a")(place))))
+    above = track("a")(csrf_exempt(login_not_required(transaction.non_atomic_requests(place))))
+
+    marks = [(view.csrf_exempt, view.login_required, view._non_atomic_requests) for view in (below, above)]
+    assert marks == [(True, False, {"default"})] * 2
+
+
+@pytest.mark.parametrize("mode", DJANGO)
+def test_a_view_for_members_is_an_event_of_members(mode, open_site):
+    """Below the decorator that sends everybody else to the login."""
+
+    @login_required
+    @track("purchase_completed")
+    def members(request):
+        return HttpResponse("bought")
+
+    @login_required
+    @track("purchase_completed")
+    async def amembers(request):
+        return HttpResponse("bought")
+
+    view = amembers if mode.site_class().is_async else members
+    site = open_site(extend=lambda patterns: patterns.append(url("members", view)))
+    visitor = visitor_of(site)
+
+    assert visitor.post("/members").status == 302
+    assert site.events() == []
+
+    user = visitor.post("/login/ada")
+    visitor.post("/members")
+    assert [event["user_id"] for event in site.events()] == [user.text, user.text]
+
+
 @pytest.mark.parametrize("mode", DJANGO_SYNC[:1])
 def test_a_decorated_class_observes_status_and_methods(open_site):
     site = site_with(open_site, DecoratedClass.as_view(), SeenClass.as_view())
@@ -451,14 +739,14 @@ def test_a_decorated_class_observes_status_and_methods(open_site):
 @pytest.mark.parametrize(("raised", "status"), [(Http404, 404), (PermissionDenied, 403)])
 def test_a_view_that_raises_what_becomes_an_error_page_is_no_event(open_site, raised, status):
     @track("purchase_completed")
-    def refuse(request):
+    def reject(request):
         raise raised
 
-    site = site_with(open_site, refuse)
+    site = site_with(open_site, reject)
     visitor = visitor_of(site)
 
-    assert visitor.post("/refuse").status == status
-    assert site.events() == []
+    assert visitor.post("/reject").status == status
+    assert "purchase_completed" not in site.event_names()
 
 
 @pytest.mark.parametrize("mode", DJANGO)
@@ -476,6 +764,45 @@ def test_a_rule_names_a_view_with_its_namespaces(open_site):
     visitor.post("/shop/checkout/7")
 
     assert [(event["event_name"], event["value"]) for event in site.events()] == [("ordered", 7.0)]
+
+
+def left_early():
+    try:
+        yield "one"
+        yield "two"
+    finally:
+        track_event("left")
+
+
+class Rows:
+    """A body that is more than an iterator, as database cursors are."""
+
+    def __iter__(self):
+        return iter(["row"])
+
+    def close(self):
+        track_event("closed")
+
+
+def unfold(request):
+    return StreamingHttpResponse({"rows": Rows, "parts": left_early}[request.GET["what"]]())
+
+
+@pytest.mark.parametrize("mode", DJANGO_SYNC[:1])
+@pytest.mark.parametrize(("what", "steps", "expected"), [("parts", 1, "left"), ("rows", 0, "closed")])
+def test_a_body_that_is_closed_early_cleans_up_within_its_scope(open_site, what, steps, expected):
+    """Trap 2: it may be closed without being iterated; Django itself closes what a view gave it."""
+    site = site_with(open_site, unfold)
+    visitor = site.visitor()
+    fetched = visitor.get("/product/welcome")
+
+    response = Client().post(f"/unfold?what={what}", headers=visitor.sent())
+    for _ in range(steps):
+        next(iter(response))
+    response.close()
+
+    assert [(event["event_name"], event["trace_id"]) for event in site.events()] == [(expected, fetched.text)]
+    assert bound() is None
 
 
 @pytest.mark.parametrize("mode", DJANGO)

@@ -47,23 +47,24 @@ def configured() -> Exchange:
         return _installed
 
 
-def at_commit(callback: Callable[[], None], *, waited_for: frozenset[str] = frozenset()) -> bool:
+def at_commit(callback: Callable[[], None]) -> bool:
     """Run a callback when every transaction that is open now has committed; False where none is open.
 
-    In async code only the flag may be read: there ``on_commit`` itself would be an error.
+    Where one of them is rolled back it never runs. In async code only the flag may be read: there ``on_commit``
+    itself would be an error.
     """
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block and connection.alias not in waited_for:
-            _defer(callback, connection.alias, waited_for | {connection.alias})
-            return True
-    return False
+    open_now = [each.alias for each in connections.all(initialized_only=True) if each.in_atomic_block]
+    waiting = set(open_now)
+    for alias in open_now:
+        _defer(callback, alias, waiting)
+    return bool(open_now)
 
 
-def _defer(callback: Callable[[], None], alias: str, waited_for: frozenset[str]) -> None:
+def _defer(callback: Callable[[], None], alias: str, waiting: set[str]) -> None:
     # No partial: where one fails Django asks for its __qualname__, and breaks the commit by that.
     def committed() -> None:
-        # Each alias once: in a TestCase the block is open still when the captured callbacks run.
-        if not at_commit(callback, waited_for=waited_for):
+        waiting.discard(alias)
+        if not waiting:
             callback()
 
     transaction.on_commit(committed, using=alias, robust=True)

@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase, StreamingHttpResponse
 from ..bodies import AsyncBody, Body
 from ..exchange import Exchange, make_private
 from ..identity import asettle, settle
-from ..scope import Scope, bind, unbind
+from ..scope import Scope, bind, binding, unbind
 from .installation import installation
 from .logins import watch_logins
 
@@ -102,11 +102,22 @@ def _watch(exchange: Exchange, scope: Scope, response: StreamingHttpResponse) ->
     def finish(is_complete: bool) -> None:
         exchange.finish(scope, is_complete=is_complete)
 
+    # Django itself closes what the view gave it, which may be long after the request.
+    closers = response._resource_closers  # type: ignore[attr-defined]
+    closers[:] = [_within(scope, close) for close in closers]
     content: Any = response.streaming_content
     if response.is_async:
         response.streaming_content = AsyncBody(aiter(content), scope, finish)
     else:
         response.streaming_content = Body(content, scope, finish)
+
+
+def _within(scope: Scope, close: Callable[[], object]) -> Callable[[], None]:
+    def closing() -> None:
+        with binding(scope):
+            close()
+
+    return closing
 
 
 def _carry(exchange: Exchange, token: str | None, request: HttpRequest, response: HttpResponseBase) -> None:
