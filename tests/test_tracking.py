@@ -987,6 +987,28 @@ class TestTransactions:
 
         assert events(runtime) == []
 
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    @pytest.mark.parametrize("rolled_back", [None, 0, 1])
+    def test_an_event_in_two_transactions_is_made_once_both_have_committed(
+        self, make_runtime: RuntimeMaker, events: Events, order: tuple[int, int], rolled_back: int | None
+    ) -> None:
+        """The framework's own, and one that the application has told of."""
+        transactions = [self.Transaction(), self.Transaction()]
+        runtime = make_runtime(defer=transactions[0])
+        with Door(runtime).visit():
+            xr2_web.get_prompt("welcome")
+            here().enter_transaction(transactions[1])
+            xr2_web.track_event("paid")
+        seen = []
+
+        for each in order:
+            if each == rolled_back:
+                transactions[each].waiting.clear()
+            transactions[each].commit()
+            seen.append([event["event_name"] for event in events(runtime)])
+
+        assert seen == [[], ["paid"] if rolled_back is None else []]
+
     def test_a_view_whose_part_was_rolled_back_is_no_event_though_it_answers(
         self, make_runtime: RuntimeMaker, events: Events
     ) -> None:

@@ -167,16 +167,18 @@ class Runtime:
 
 
 def _deferred(callback: Callable[[], None], transactions: Sequence[Defer]) -> bool:
-    """Have ``callback`` wait for the first transaction that is open, and then for the next."""
-    if not transactions:
-        return False
-    first, left = transactions[0], transactions[1:]
+    """Have ``callback`` wait for all transactions that are open now; where one is rolled back it never runs."""
+    waiting = set(range(len(transactions)))
 
-    def committed() -> None:
-        if not _deferred(callback, left):
+    def committed(index: int) -> None:
+        waiting.discard(index)
+        if not waiting:
             callback()
 
-    return first(committed) or _deferred(callback, left)
+    for index, defer in enumerate(transactions):
+        if not defer(partial(committed, index)):
+            waiting.discard(index)
+    return bool(waiting)
 
 
 _making = ForkLock()
