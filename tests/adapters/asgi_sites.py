@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import anyio
@@ -15,7 +17,7 @@ from xr2_web.starlette import Xr2Middleware
 from . import asgi
 from .site import Answer, Site
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 
 
 class AsgiSite(Site):
@@ -54,9 +56,18 @@ class AsgiSite(Site):
     def abandon(self, path: str, headers: Mapping[str, str]) -> None:
         anyio.run(asgi.abandon, self.app, path, headers)
 
+    def begin(self, path: str) -> asgi.HeldConnection:
+        return asgi.HeldConnection(self.app, path, {}, self._runner.get_loop())
+
+    @cached_property
+    def _runner(self) -> asyncio.Runner:
+        return asyncio.Runner()
+
     def _release(self) -> None:
         try:
             self.client.__exit__(None, None, None)
+            if "_runner" in vars(self):
+                self._runner.close()
         finally:
             super()._release()
 

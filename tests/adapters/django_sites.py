@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from http.cookies import SimpleCookie
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from asgiref.sync import async_to_sync
 from django.conf import settings as django_settings
 from django.contrib.auth import alogin, alogout, get_user_model, login, logout
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.core.handlers.asgi import ASGIHandler
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client, override_settings
@@ -22,8 +25,8 @@ from xr2_web.django.installation import installation
 from xr2_web.runtime import Runtime
 
 from . import asgi
-from .site import Answer, Page, Reply, Site, View, finished
-from .views import VIEWS
+from .site import Answer, HeldResponse, Page, Reply, Site, View, finished
+from .views import VIEWS, refused
 
 OURS = "xr2_web.django.Xr2Middleware"
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -31,7 +34,8 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 class DjangoPage(Page):
     def __init__(self, request: HttpRequest, path: Mapping[str, Any], *, is_async: bool) -> None:
-        super().__init__(is_async=is_async, streams_async=is_async, query=request.GET.dict(), path=path)
+        query = request.GET.dict()
+        super().__init__(is_async=is_async, streams_async=is_async, method=request.method, query=query, path=path)
         self._request = request
 
     async def login(self, name: str) -> str:
@@ -44,11 +48,21 @@ class DjangoPage(Page):
             login(self._request, user, BACKEND)
         return str(user.pk)
 
+    def refuse(self) -> NoReturn:
+        raise PermissionDenied
+
     async def logout(self) -> None:
         if self.is_async:
             await alogout(self._request)
         else:
             logout(self._request)
+
+
+class Urls(tuple[Any, ...]):
+    """URL patterns with the error page of a project."""
+
+    def handler403(self, request: HttpRequest, exception: Exception) -> HttpResponseBase:
+        return responded(refused())
 
 
 class DjangoSite(Site):
@@ -71,7 +85,7 @@ class DjangoSite(Site):
         self._overridden = override_settings(
             **{
                 "XR2": {name.upper(): value for name, value in self.settings.items()},
-                "ROOT_URLCONF": tuple(patterns),
+                "ROOT_URLCONF": Urls(patterns),
                 "SECRET_KEY": self.keys[0],
                 "SECRET_KEY_FALLBACKS": self.keys[1:],
                 "MIDDLEWARE": [
@@ -95,8 +109,13 @@ class DjangoSite(Site):
     def _release(self) -> None:
         try:
             super()._release()
+            if "_runner" in vars(self):
+                self._runner.close()
         finally:
             self._overridden.disable()
+
+    def leave_thread(self) -> None:
+        connections.close_all()
 
     @property
     def runtime(self) -> Runtime:
@@ -122,6 +141,16 @@ class DjangoSite(Site):
             response = self._client.post(path, headers=self._take_cookies(headers))
             next(iter(response))
             response.close()
+
+    def begin(self, path: str) -> Any:
+        if self.is_asgi:
+            return asgi.HeldConnection(ASGIHandler(), path, {}, self._runner.get_loop())
+        response = self._client.post(path)
+        return HeldResponse(response, response)
+
+    @cached_property
+    def _runner(self) -> asyncio.Runner:
+        return asyncio.Runner()
 
     def _take_cookies(self, headers: Mapping[str, str]) -> dict[str, str]:
         # The async client sends a cookie header of its own in any case.

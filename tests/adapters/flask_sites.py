@@ -12,10 +12,10 @@ from flask_login import LoginManager, UserMixin, login_user, logout_user
 from xr2_web.flask import Xr2
 from xr2_web.runtime import Runtime
 
-from .site import Answer, Page, Reply, Site, View, finished
-from .views import VIEWS
+from .site import Answer, HeldResponse, Page, Refusal, Reply, Site, View, finished
+from .views import VIEWS, refused
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 
 
 class Member(UserMixin):
@@ -25,7 +25,8 @@ class Member(UserMixin):
 
 class FlaskPage(Page):
     def __init__(self, path: Mapping[str, Any], *, is_async: bool) -> None:
-        super().__init__(is_async=is_async, streams_async=False, query=request.args.to_dict(), path=path)
+        query = request.args.to_dict()
+        super().__init__(is_async=is_async, streams_async=False, method=request.method, query=query, path=path)
 
     async def login(self, name: str) -> str:
         member = Member(f"id-{name}")
@@ -62,6 +63,7 @@ class FlaskSite(Site):
                 methods=METHODS,
                 provide_automatic_options=False,
             )
+        app.register_error_handler(Refusal, lambda exc: responded(refused()))
         self.extend(app)
         for _ in range(self.is_installed + self.is_twice):
             Xr2(app)
@@ -80,6 +82,10 @@ class FlaskSite(Site):
         response = self._open("POST", path, headers, "http")
         next(iter(response.response))
         response.close()
+
+    def begin(self, path: str) -> HeldResponse:
+        response = self._open("POST", path, {}, "http")
+        return HeldResponse(response, response.response)
 
     def _open(self, method: str, path: str, headers: Mapping[str, str], scheme: str) -> Any:
         client = self.app.test_client(use_cookies=False)

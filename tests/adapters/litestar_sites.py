@@ -14,8 +14,8 @@ from litestar.middleware.session.client_side import CookieBackendConfig
 from litestar.response import Stream
 
 from .asgi_sites import METHODS, AsgiSite
-from .site import KEY, Page, Reply, View, finished
-from .views import VIEWS
+from .site import KEY, Page, Refusal, Reply, View, finished
+from .views import VIEWS, refused
 
 
 @dataclass
@@ -36,8 +36,8 @@ def with_user(app: Any) -> Any:
 
 class LitestarPage(Page):
     def __init__(self, request: Request[Any, Any, Any], *, is_async: bool) -> None:
-        query = dict(request.query_params)
-        super().__init__(is_async=is_async, streams_async=is_async, query=query, path=request.path_params)
+        query, path = dict(request.query_params), request.path_params
+        super().__init__(is_async=is_async, streams_async=is_async, method=request.method, query=query, path=path)
         self._request = request
 
     async def login(self, name: str) -> str:
@@ -61,6 +61,7 @@ class LitestarSite(AsgiSite):
                 with_user,
                 *([] if self.is_outside else map(DefineMiddleware, self.installed)),
             ],
+            exception_handlers={Refusal: lambda request, exc: responded(refused())},
             logging_config=None,
             openapi_config=None,
         )

@@ -14,8 +14,8 @@ from quart import Quart, Response, request, session
 from starlette.middleware.sessions import SessionMiddleware
 
 from .asgi_sites import METHODS, AsgiSite
-from .site import KEY, Page, Reply, View, finished
-from .views import VIEWS
+from .site import KEY, Page, Refusal, Reply, View, finished
+from .views import VIEWS, refused
 
 
 def member(connection: Any) -> str | None:
@@ -30,7 +30,8 @@ async def remember_member() -> None:
 
 class QuartPage(Page):
     def __init__(self, path: Mapping[str, Any], *, is_async: bool) -> None:
-        super().__init__(is_async=is_async, streams_async=is_async, query=request.args.to_dict(), path=path)
+        query = request.args.to_dict()
+        super().__init__(is_async=is_async, streams_async=is_async, method=request.method, query=query, path=path)
 
     async def login(self, name: str) -> str:
         session["member"] = request.scope["member"] = f"id-{name}"
@@ -56,6 +57,7 @@ class QuartSite(AsgiSite):
                 methods=METHODS,
                 provide_automatic_options=False,
             )
+        app.register_error_handler(Refusal, lambda exc: responded(refused()))
         self.extend(app)
         for install in reversed(self.installed):
             app.asgi_app = install(app.asgi_app)

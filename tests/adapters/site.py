@@ -7,15 +7,19 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from urllib.parse import urlencode
 
 import xr2_web
 from xr2_web.runtime import Runtime
+from xr2_web.scope import bound
 
 from ..local_xr2 import LocalXr2
 
 KEY = "a key of the tests that is long enough for everyone"
+
+HEADER = "x-xr2-carry"
+"""The header that carries, in small letters as answers have their names."""
 
 _numbers = itertools.count()
 
@@ -53,6 +57,10 @@ class Reply:
     body: Any = None
 
 
+class Refusal(Exception):
+    """An exception of the application, for which it has an error handler."""
+
+
 class Page(ABC):
     """A request as the neutral views see it.
 
@@ -60,8 +68,11 @@ class Page(ABC):
     waits, so that a plain function can run them.
     """
 
-    def __init__(self, *, is_async: bool, streams_async: bool, query: Mapping[str, str], path: Mapping[str, Any]):
+    def __init__(
+        self, *, is_async: bool, streams_async: bool, method: str, query: Mapping[str, str], path: Mapping[str, Any]
+    ) -> None:
         self.is_async = is_async
+        self.method = method
         self.query = query
         self.path = path
         self._streams_async = streams_async
@@ -97,6 +108,10 @@ class Page(ABC):
                 return
 
         return awaited() if self._streams_async else stepped()
+
+    def refuse(self) -> NoReturn:
+        """Raise what the application answers with the neutral page for refusals."""
+        raise Refusal
 
     @abstractmethod
     async def login(self, name: str) -> str:
@@ -202,6 +217,13 @@ class Site(ABC):
     def abandon(self, path: str, headers: Mapping[str, str]) -> None:
         """POST, and go away after the first part of a streamed body."""
 
+    @abstractmethod
+    def begin(self, path: str) -> Any:
+        """POST, and return the streamed body, which is then taken part by part: see ``HeldResponse``."""
+
+    def leave_thread(self) -> None:  # noqa: B027
+        """Release what the framework keeps for the current thread, before it ends."""
+
     def visitor(self, *, is_secure: bool = False, headers: Mapping[str, str] | None = None) -> Visitor:
         """Return a new browser."""
         return Visitor(self, is_secure=is_secure, headers=headers or {})
@@ -229,8 +251,37 @@ class Site(ABC):
             self.runtime.close(5)
 
 
+class HeldResponse:
+    """A streamed WSGI response that a test takes part by part, or leaves."""
+
+    def __init__(self, response: Any, body: Any) -> None:
+        self._response = response
+        self._parts = iter(body)
+
+    @property
+    def bound_after(self) -> object:
+        """What is bound on the thread that the application ran on."""
+        return bound()
+
+    def part(self) -> str:
+        """Return the next part of the body, empty at its end."""
+        return str(next(self._parts, b"").decode())
+
+    def rest(self) -> str:
+        """Return all that is left."""
+        return "".join(iter(self.part, ""))
+
+    def close(self) -> None:
+        """Close the response, as servers do."""
+        self._response.close()
+
+    def drop(self) -> None:
+        """Forget the response without closing it."""
+        self._response = self._parts = None
+
+
 class Visitor:
-    """A browser: it keeps cookies, and sends ``headers`` with every request."""
+    """A browser: it keeps cookies and the header that carries, and sends ``headers`` with every request."""
 
     def __init__(self, site: Site, *, is_secure: bool, headers: Mapping[str, str]) -> None:
         self.site = site
@@ -253,10 +304,23 @@ class Visitor:
             self.seen_cookies.add(morsel.value)
             if morsel["max-age"] == "0" or "1970" in morsel["expires"]:
                 del self.jar[name]
+        if (token := answer.header(HEADER)) is not None:
+            self.headers[HEADER] = token
         return answer
 
     def abandon(self, path: str) -> None:
         self.site.abandon(path, self.sent())
+
+    def in_another_tab(self) -> Visitor:
+        """Return the same browser, as it is now; what one tab is answered does not reach the other."""
+        tab = Visitor(self.site, is_secure=self._is_secure, headers=self.headers)
+        tab.jar = dict(self.jar)
+        return tab
+
+    def take_from(self, tab: Visitor) -> None:
+        """Take the cookies and the header that a tab has got: what came last stays."""
+        self.jar.update(tab.jar)
+        self.headers.update(tab.headers)
 
     def sent(self) -> dict[str, str]:
         """Return the headers of the next request."""

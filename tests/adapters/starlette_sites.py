@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from .asgi_sites import METHODS, AsgiSite
-from .site import KEY, Page, Reply, View, finished
-from .views import VIEWS
+from .site import KEY, Page, Refusal, Reply, View, finished
+from .views import VIEWS, refused
 
 
 class Member(BaseUser):
@@ -37,9 +37,8 @@ class SessionBackend(AuthenticationBackend):
 
 class StarlettePage(Page):
     def __init__(self, request: Request, *, is_async: bool) -> None:
-        super().__init__(
-            is_async=is_async, streams_async=is_async, query=request.query_params, path=request.path_params
-        )
+        query, path = request.query_params, request.path_params
+        super().__init__(is_async=is_async, streams_async=is_async, method=request.method, query=query, path=path)
         self._request = request
 
     async def login(self, name: str) -> str:
@@ -72,6 +71,7 @@ class StarletteSite(AsgiSite):
 
     def build(self) -> Any:
         app = self.make([*self._outer, *map(Middleware, self.installed), *self._inner])
+        app.add_exception_handler(Refusal, lambda request, exc: responded(refused()))
         self.extend(app)
         return app
 

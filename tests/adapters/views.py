@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import xr2_web
-from xr2_web import Call, current, redirected, track
+from xr2_web import Call, current, redirected, track, track_event
 
 from .site import Page, Reply, View
 
@@ -180,3 +180,59 @@ async def late_prompt(page: Page) -> AsyncIterator[str]:
 @view("/late")
 async def late(page: Page) -> Reply:
     return Reply(body=page.stream(late_prompt))
+
+
+def myself() -> str:
+    """Return what the application sees of the visitor at hand."""
+    return f"{current.trace_id} {current.user_id} {current.session_id}"
+
+
+@view("/me")
+async def me(page: Page) -> Reply:
+    return Reply(myself())
+
+
+async def selves(page: Page) -> AsyncIterator[str]:
+    yield f"{myself()}\n"
+    yield myself()
+
+
+@view("/me-streamed")
+async def me_streamed(page: Page) -> Reply:
+    return Reply(body=page.stream(selves))
+
+
+def refused() -> Reply:
+    """Answer a refusal; error handlers are sync code in some frameworks, on the loop or in a thread."""
+    receipt = track_event("refused")
+    return Reply(myself(), status=403, headers={"X-Receipt": "accepted" if receipt.accepted else receipt.reason or ""})
+
+
+@view("/refusal", track("purchase_completed"))
+async def refusal(page: Page) -> Reply:
+    await page.prompt()
+    page.refuse()
+
+
+@view("/status/{status}", track("answered"))
+async def bare(page: Page) -> Reply:
+    """Answer with a status that has no body."""
+    await page.prompt()
+    return Reply(status=int(page.path["status"]))
+
+
+@view("/buy-when-late", track("purchase_completed", when=redirected, after="response"))
+async def buy_when_late(page: Page) -> Reply:
+    return Reply(status=int(page.query.get("status", 200)), headers={"Location": "/thanks"})
+
+
+@view("/cross-origin/{slug}")
+async def cross_origin(page: Page) -> Reply:
+    """Answer a page of another origin as applications do by hand, and their middleware for them."""
+    headers = {"Access-Control-Allow-Origin": "https://shop.example", "Access-Control-Allow-Credentials": "true"}
+    if page.method == "OPTIONS":
+        allowed = {"Access-Control-Allow-Headers": "X-Xr2-Carry", "Access-Control-Max-Age": "600"}
+        return Reply(status=204, headers={**headers, **allowed, "Cache-Control": "public, max-age=600"})
+    prompt = await page.prompt(page.path["slug"])
+    exposed = {"Access-Control-Expose-Headers": "X-Xr2-Carry", "Vary": "Origin"}
+    return Reply(prompt.trace_id or "", headers={**headers, **exposed})
