@@ -24,8 +24,6 @@ __all__ = ["HEADER", "install"]
 HEADER = "xr2_web"
 """The header of a message that says whose task it is."""
 
-MOST_CHARACTERS = 8000
-
 
 def install() -> None:
     """Have the scope of a request follow the tasks that it sends, in every Celery app of this process.
@@ -114,8 +112,10 @@ def _written(scope: Scope) -> str | None:
 
 
 def _passenger(scope: Scope, runtime: Runtime) -> Passenger:
+    scope.touch()
     user_id = identity.current_user(scope)
-    if user_id is not None and scope.traces:
+    # Only what there is: sending a task is no reason to carry on anything.
+    if user_id is not None and scope.session_id is not None:
         identity.claim(scope, user_id)
     oldest = runtime.chance.wall() - TRACE_LIFE
     alive = [trace for trace in scope.traces if trace.fetched_at > oldest]
@@ -143,8 +143,6 @@ def _take(scope: Scope, written: Any) -> None:
 
 
 def _read(written: Any) -> Passenger:
-    if len(written) > MOST_CHARACTERS:
-        raise ValueError("too long")
     passenger = _decoder.decode(written)
     for trace in passenger.traces:
         values.text(trace.trace_id, "trace_id", limit=values.TRACE_ID_LENGTH)

@@ -83,6 +83,14 @@ def test_the_rest_of_the_message_is_as_it_was(app: Celery, work: Any, runtime: R
     assert set(after.properties) == set(before.properties)
 
 
+def test_a_header_that_the_sender_sets_himself_stays(app: Celery, work: Any, runtime: Runtime) -> None:
+    with Door(runtime).visit():
+        get_prompt("welcome")
+        message = message_of(app, work, headers={HEADER: "of the sender's own"})
+
+    assert message.headers[HEADER] == "of the sender's own"
+
+
 @pytest.mark.parametrize("user_id", ["wendolyn@example.com", Personal("wendolyn")])
 def test_an_id_that_is_personal_goes_as_its_keyed_hash(app: Celery, work: Any, runtime: Runtime, user_id: str) -> None:
     with Door(runtime).visit(user_id=user_id):
@@ -127,7 +135,23 @@ def test_what_another_user_was_shown_does_not_go_along(app: Celery, work: Any, r
     assert new_session_id != session_id
 
 
-def test_sending_a_task_changes_nothing_that_the_visitor_carries(app: Celery, work: Any, runtime: Runtime) -> None:
+def test_nobody_gets_the_session_of_another_user_who_carried_no_trace(app: Celery, work: Any, runtime: Runtime) -> None:
+    door = Door(runtime)
+    sessions = []
+    token = None
+    for user_id in "abc":
+        with door.visit(carried=token, user_id=user_id) as visit:
+            if user_id == "a":
+                get_prompt("welcome")
+            sessions.append(header_of(app, work)[1])
+        token = visit.token
+
+    assert len(set(sessions)) == 3
+
+
+def test_sending_a_task_changes_nothing_that_the_visitor_carries(
+    app: Celery, work: Any, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     door = Door(runtime)
     with door.visit(user_id=7) as nothing_fetched:
         message_of(app, work)
@@ -137,6 +161,7 @@ def test_sending_a_task_changes_nothing_that_the_visitor_carries(app: Celery, wo
         message_of(app, work)
 
     assert (nothing_fetched.token, later.token) == (None, None)
+    assert caplog.records == []
 
 
 def test_a_user_that_must_be_waited_for_does_not_go_along(app: Celery, work: Any, make_runtime: RuntimeMaker) -> None:
