@@ -227,7 +227,7 @@ class TestCoroutines:
                 return 2
 
         assert (await Shop.one(), await Shop.two()) == (Shop, 2)
-        assert seen.names() == ["one", "two"]
+        assert sorted(seen.names()) == ["one", "two"]
 
     async def test_a_partial(self, seen: Seen) -> None:
         async def buy(thing: str, price: int) -> tuple[str, int]:
@@ -897,6 +897,14 @@ class TestIsBehind:
 
         assert is_behind(vars(Shop)["buy"], Shop().buy, "POST")
         assert is_behind(vars(Shop)["buy"], hidden(Shop().buy), "POST")
+
+    def test_the_call_of_an_object(self) -> None:
+        class Buy:
+            @xr2_web.track("bought")
+            def __call__(self, price: int) -> None: ...
+
+        assert is_behind(vars(Buy)["__call__"], Buy(), "POST")
+        assert is_behind(vars(Buy)["__call__"], hidden(Buy()), "POST")
 
     @pytest.mark.parametrize("shape", ["the class", "view_class", "cls", "decorated"])
     def test_the_handler_of_a_class_for_its_method(self, shape: str) -> None:

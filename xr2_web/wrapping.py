@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any, NamedTuple, Protocol
 
 HANDLERS = ("get", "head", "options", "trace", "post", "put", "patch", "delete")
@@ -116,13 +116,21 @@ def _below(layer: Any) -> Iterable[object]:
     inner = getattr(layer, "__wrapped__", getattr(layer, "func", None))
     if inner is not None:
         return [inner]
-    # A decorator of the careless kind says nothing of what it decorates, but holds it all the same. It is known by
-    # what it takes, which is anything: what a view holds may well be functions that it merely calls.
     called = _called(layer)
-    if not inspect.isfunction(called) or (called.__code__.co_flags & _TAKES_ANYTHING) != _TAKES_ANYTHING:
+    if not inspect.isfunction(called):
         return []
-    held = enclosed(called) if called is layer else getattr(layer, "__dict__", {}).values()
-    return [each for each in held if callable(each)]
+    if called is layer:
+        return _held(called, enclosed(called))
+    return [called, *_held(called, getattr(layer, "__dict__", {}).values())]
+
+
+def _held(called: FunctionType, held: Iterable[object]) -> Iterable[object]:
+    """Return what a decorator of the careless kind decorates: it says nothing of it, but holds it all the same.
+
+    It is known by what it takes, which is anything. What a view holds may be functions that it merely calls.
+    """
+    takes_anything = (called.__code__.co_flags & _TAKES_ANYTHING) == _TAKES_ANYTHING
+    return filter(callable, held) if takes_anything else ()
 
 
 def enclosed(function: object) -> Iterator[object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Annotated, Any
 
 import pytest
@@ -9,11 +11,11 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx2")
 
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel
 
-from xr2_web import aget_prompt, current, get_prompt, track
+from xr2_web import aget_prompt, current, get_prompt, track, track_event
 from xr2_web.scope import bound
 
 from .modes import FASTAPI
@@ -313,3 +315,231 @@ def test_a_body_parameter_of_plain_json_stays_one(serve):
 
     assert send(visitor, "/order", json={"total": 3}).json() == 3
     assert [event["value"] for event in site.events()] == [3.0]
+
+
+def careful(function: Any) -> Any:
+    """Decorate as libraries do: a plain function in front of whatever it is."""
+
+    @functools.wraps(function)
+    def decorated(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return decorated
+
+
+def acareful(function: Any) -> Any:
+    @functools.wraps(function)
+    async def decorated(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return decorated
+
+
+def careless(function: Any) -> Any:
+    """Decorate without a word about what it is."""
+
+    def decorated(*args: Any, **kwargs: Any) -> Any:
+        return function()
+
+    decorated.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
+    return decorated
+
+
+class Till:
+    """Endpoints that are methods and objects."""
+
+    @track("purchase_completed")
+    def pay(self, response: Response, status: int = 200) -> dict[str, int]:
+        response.status_code = status
+        return {"status": status}
+
+    __call__ = pay
+
+
+def till(response: Response, status: int = 200) -> dict[str, int]:
+    return Till.pay.__wrapped__(Till(), response, status)
+
+
+async def atill(response: Response, status: int = 200) -> dict[str, int]:
+    return till(response, status)
+
+
+tracked = track("purchase_completed")
+
+ENDPOINTS = {
+    "method": Till().pay,
+    "object": Till(),
+    "partial": functools.partial(tracked(till)),
+    "tracked partial": tracked(functools.partial(till)),
+    "below": careful(tracked(till)),
+    "above": tracked(careful(till)),
+    "async below": acareful(tracked(atill)),
+    "async above": tracked(acareful(atill)),
+    "between": careful(tracked(careful(till))),
+}
+
+
+@pytest.mark.parametrize("kind", ENDPOINTS)
+def test_every_kind_of_endpoint_observes_status_and_method(serve, kind):
+    site = serve()
+    site.app.add_api_route("/pay", ENDPOINTS[kind], methods=["GET", "POST"])
+    visitor = visitor_of(site)
+
+    visitor.get("/pay")
+    refused = send(visitor, "/pay", params={"status": 409})
+    assert (refused.status_code, site.events()) == (409, [])
+
+    assert send(visitor, "/pay").json() == {"status": 200}
+    assert site.event_names() == ["purchase_completed"]
+
+
+def test_a_decorator_that_says_nothing_does_not_make_a_function_of_an_endpoint(serve):
+    def pay():
+        return {}
+
+    site = serve()
+    site.app.add_api_route("/pay", careless(tracked(pay)), methods=["POST"], status_code=409)
+    visitor = visitor_of(site)
+
+    assert send(visitor, "/pay").status_code == 409
+    assert site.events() == []
+
+
+class Paging:
+    """A dependency that is a class."""
+
+    def __init__(self, size: int = 10) -> None:
+        self.size = size
+
+
+class Checked:
+    """A dependency that is an object, and does something that is reported."""
+
+    @track("checked", value=lambda call: call.kwargs["size"])
+    def __call__(self, size: int = 10) -> int:
+        return size
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+def test_dependencies_of_every_kind_reach_a_tracked_endpoint(serve, prefix):
+    router = APIRouter(dependencies=[Depends(member)])
+    checked = Checked()
+
+    @router.post("/orders/{number}")
+    @track("purchase_completed", value=lambda call: call.kwargs["paging"].size)
+    async def order(
+        number: int,
+        paging: Annotated[Paging, Depends()],
+        basket: Basket,
+        size: int = Depends(checked),
+        x_mine: Annotated[str, Header()] = "none",
+    ):
+        return {"number": number, "size": paging.size, "checked": size, "total": basket.total, "mine": x_mine}
+
+    def extend(app):
+        inner = FastAPI()
+        inner.include_router(router, prefix="/v1")
+        app.mount("/shop", inner)
+        app.include_router(router, prefix="/v1")
+
+    site = serve(extend=extend)
+    visitor = visitor_of(site)
+    visitor.headers["X-Mine"] = "kept"
+
+    answer = send(visitor, f"{prefix}/v1/orders/7", params={"size": 3}, json={"total": 12})
+
+    assert answer.json() == {"number": 7, "size": 3, "checked": 3, "total": 12.0, "mine": "kept"}
+    assert {event["event_name"]: event["value"] for event in site.events()} == {
+        "checked": 3.0,
+        "purchase_completed": 3.0,
+    }
+
+
+def test_a_response_model_filters_what_leaves_and_not_what_fields_see(serve):
+    site = serve()
+
+    @site.app.post("/order", response_model=Basket, response_model_exclude={"note"})
+    @track("purchase_completed", value=lambda call: call.result["cost"])
+    def order():
+        return {"total": 12, "cost": 3, "note": "kept inside"}
+
+    visitor = visitor_of(site)
+
+    assert send(visitor, "/order").json() == {"total": 12.0}
+    assert [event["value"] for event in site.events()] == [3.0]
+
+
+def test_an_answer_that_does_not_fit_its_model_is_no_event(serve):
+    site = serve()
+
+    @site.app.post("/order", response_model=Basket)
+    @track("purchase_completed")
+    def order():
+        return {"total": "much"}
+
+    visitor = visitor_of(site)
+
+    assert send(visitor, "/order").status_code == 500
+    assert site.events() == []
+
+
+def test_what_an_exception_handler_answers_is_no_event(serve):
+    class Refused(Exception):
+        pass
+
+    def refuse(request, exc):
+        return JSONResponse({"error": "refused"}, 418)
+
+    site = serve(extend=lambda app: app.add_exception_handler(Refused, refuse))
+
+    @site.app.post("/order")
+    @track("purchase_completed")
+    def order():
+        raise Refused
+
+    visitor = visitor_of(site)
+
+    assert send(visitor, "/order").status_code == 418
+    assert "purchase_completed" not in site.event_names()
+
+
+def state_user(request: Request) -> str | None:
+    return getattr(request.state, "user", None)
+
+
+async def astate_user(request: Request) -> str | None:
+    return state_user(request)
+
+
+@pytest.mark.parametrize("user_id", [state_user, astate_user])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_user_whom_a_dependency_has_found_is_named(serve, is_async, user_id):
+    """Also on the route that only a rule names, and whatever header the client sends."""
+    site = serve(user_id=user_id, events={"POST /order": "ordered"})
+
+    def authenticate(request: Request):
+        request.state.user = "member-7"
+
+    async def aauthenticate(request: Request):
+        authenticate(request)
+
+    @track("packed")
+    async def pack():
+        return 1
+
+    @site.app.post("/order", dependencies=[Depends(aauthenticate if is_async else authenticate)])
+    @track("purchase_completed")
+    async def order():
+        track_event("paid")
+        await pack()
+        return {"user": current.user_id}
+
+    visitor = visitor_of(site)
+    visitor.headers["X-User"] = visitor.headers["X-User-Id"] = "impostor"
+
+    answer = send(visitor, "/order")
+
+    assert answer.json() == {"user": "member-7" if user_id is state_user else None}
+    assert {event["event_name"]: event["user_id"] for event in site.events()} == dict.fromkeys(
+        ["paid", "packed", "purchase_completed", "ordered"], "member-7"
+    )

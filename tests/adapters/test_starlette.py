@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -14,11 +15,12 @@ pytest.importorskip("httpx2")
 
 import anyio
 from starlette.applications import Starlette
-from starlette.authentication import BaseUser, SimpleUser
+from starlette.authentication import AuthCredentials, AuthenticationBackend, BaseUser, SimpleUser, requires
 from starlette.background import BackgroundTask
 from starlette.endpoints import HTTPEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -195,6 +197,94 @@ def test_an_endpoint_class_is_an_event_when_its_handler_answers(serve, endpoint)
 
     assert answer.text == "bought"
     assert visitor.site.event_names() == ["purchase_completed"]
+
+
+class Dispatched(HTTPEndpoint):
+    @track("purchase_completed")
+    async def dispatch(self):
+        response = PlainTextResponse("bought", int(self.scope["query_string"] or 200))
+        await response(self.scope, self.receive, self.send)
+
+
+def test_an_endpoint_class_with_one_handler_for_all_is_judged_by_the_status_that_has_left(serve):
+    """It sends its response by itself, and is a view all the same."""
+    visitor = serve(Route("/order", Dispatched))
+
+    visitor.get("/order")
+    visitor.site.client.post("/order?402", headers=visitor.sent())
+    assert visitor.site.events() == []
+
+    visitor.post("/order")
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+class Till:
+    @track("purchase_completed")
+    async def pay(self, request):
+        return PlainTextResponse("paid", int(request.query_params.get("status", 200)))
+
+
+@pytest.mark.parametrize("endpoint", [Till().pay, functools.partial(Till().pay)])
+def test_methods_and_partials_are_endpoints_too(serve, endpoint):
+    visitor = serve(Route("/till", endpoint, methods=["GET", "POST"], name="till"))
+
+    visitor.get("/till")
+    visitor.post("/till", status=402)
+    assert visitor.site.events() == []
+
+    visitor.post("/till")
+    assert visitor.site.event_names() == ["purchase_completed"]
+
+
+class ByHeader(AuthenticationBackend):
+    """Authenticates a user whose id stands in the identity, as most applications write it."""
+
+    class Known(BaseUser):
+        def __init__(self, number: str) -> None:
+            self.number = number
+
+        @property
+        def is_authenticated(self) -> bool:
+            return True
+
+        @property
+        def display_name(self) -> str:
+            return f"user {self.number}"
+
+        @property
+        def identity(self) -> str:
+            return self.number
+
+    async def authenticate(self, conn):
+        number = conn.headers.get("authorization")
+        return None if number is None else (AuthCredentials(["authenticated"]), self.Known(number))
+
+
+@pytest.mark.parametrize("place", ["inner", "outer"])
+def test_the_user_of_the_authentication_middleware_is_known_wherever_it_stands(open_site, place):
+    @track("purchase_completed")
+    def buy(request):
+        track_event("paid")
+        return PlainTextResponse(str(current.user_id))
+
+    authentication = Middleware(AuthenticationMiddleware, backend=ByHeader())
+    options = {"outer": [], "inner": [], place: [authentication]}
+    site = open_site(
+        extend=lambda app: app.router.routes.append(post("/purchase", requires("authenticated")(buy), name="purchase")),
+        events={"purchase": "ordered"},
+        **options,
+    )
+    visitor = site.visitor()
+    visitor.get("/product/welcome")
+
+    assert visitor.post("/purchase").status == 403
+    assert site.events() == []
+
+    visitor.headers["Authorization"] = "7"
+    assert visitor.post("/purchase").text == "7"
+    assert {event["event_name"]: event["user_id"] for event in site.events()} == dict.fromkeys(
+        ["paid", "purchase_completed", "ordered"], "7"
+    )
 
 
 def test_a_rule_names_a_route_by_its_name_wherever_it_is_mounted(serve):
