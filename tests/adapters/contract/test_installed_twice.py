@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ..modes import FLASK, STARLETTE
+from ..modes import FASTAPI, FLASK, STARLETTE
 
 
 def test_twice_makes_one_scope_and_one_event(open_site):
@@ -20,7 +20,7 @@ def test_twice_makes_one_scope_and_one_event(open_site):
     assert {"duplicate", "duplicate_at_server"}.isdisjoint(site.runtime.counts)
 
 
-@pytest.mark.parametrize("mode", STARLETTE)
+@pytest.mark.parametrize("mode", [*STARLETTE, *FASTAPI])
 @pytest.mark.parametrize("is_installed_inside", [False, True])
 def test_a_mounted_asgi_application_shares_the_scope(open_site, is_installed_inside):
     from starlette.applications import Starlette
@@ -54,6 +54,68 @@ def test_a_mounted_asgi_application_shares_the_scope(open_site, is_installed_ins
         ("purchase_completed", fetched.text, None),
         ("ordered", fetched.text, 7.0),
     ]
+
+
+@pytest.mark.parametrize("mode", [*STARLETTE, *FASTAPI])
+def test_an_application_for_another_host_shares_the_scope(open_site):
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Host, Route, Router
+
+    import xr2_web
+
+    @xr2_web.track("purchase_completed")
+    def buy(request):
+        return PlainTextResponse(xr2_web.get_prompt("product").trace_id)
+
+    shop = Host("{shop}.example", Router([Route("/buy/{id}", buy, methods=["POST"], name="buy-there")]))
+    site = open_site(
+        extend=lambda app: app.router.routes.insert(0, shop),
+        events={
+            "buy-there": {"event": "ordered", "metadata": lambda call: dict(call.kwargs)},
+            "POST /buy/{id}": {"event": "paid", "value": lambda call: int(call.kwargs["id"])},
+        },
+    )
+    visitor = site.visitor(headers={"Host": "books.example"})
+
+    fetched = visitor.post("/buy/7")
+
+    events = site.events()
+    assert [event["event_name"] for event in events] == ["purchase_completed", "ordered", "paid"]
+    assert {event["trace_id"] for event in events} == {fetched.text}
+    assert (events[1]["metadata"], events[2]["value"]) == ({"shop": "books", "id": "7"}, 7.0)
+
+
+@pytest.mark.parametrize("mode", FASTAPI)
+def test_a_router_with_a_prefix_in_a_mounted_fastapi_application_shares_the_scope(open_site):
+    from fastapi import APIRouter, FastAPI
+
+    import xr2_web
+
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/buy/{id}", name="buy-in-part")
+    @xr2_web.track("purchase_completed")
+    async def buy(id: int):  # noqa: A002
+        return {"trace": (await xr2_web.aget_prompt("product")).trace_id}
+
+    part = FastAPI()
+    part.include_router(router)
+    site = open_site(
+        extend=lambda app: app.mount("/shop", part),
+        events={
+            "buy-in-part": {"event": "ordered", "value": lambda call: int(call.kwargs["id"])},
+            "POST /shop/v1/buy/{id}": "paid",
+        },
+    )
+
+    fetched = site.visitor().post("/shop/v1/buy/7")
+
+    assert [(event["event_name"], event["value"]) for event in site.events()] == [
+        ("purchase_completed", None),
+        ("ordered", 7.0),
+        ("paid", None),
+    ]
+    assert {event["trace_id"] for event in site.events()} == {fetched.native.json()["trace"]}
 
 
 @pytest.mark.parametrize("mode", FLASK)
