@@ -1,4 +1,4 @@
-"""A pytest plugin for Flask's own suite, plain and wrapped alike: it uses a private name that pytest has since renamed."""
+"""A pytest plugin for Flask's own suite, plain and wrapped: it uses a private name that pytest has since renamed."""
 
 from __future__ import annotations
 
