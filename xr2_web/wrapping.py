@@ -107,15 +107,15 @@ def layers(callable_object: object) -> Iterator[object]:
             return
         layer = waiting.pop(0)
         if layer is not None:
-            layer = getattr(layer, "__func__", layer)
             yield layer
             waiting += _below(layer)
 
 
 def _below(layer: Any) -> Iterable[object]:
-    inner = getattr(layer, "__wrapped__", getattr(layer, "func", None))
-    if inner is not None:
-        return [inner]
+    for name in ("__func__", "__wrapped__", "func"):
+        inner = getattr(layer, name, None)
+        if inner is not None:
+            return [inner]
     called = _called(layer)
     if not inspect.isfunction(called):
         return []

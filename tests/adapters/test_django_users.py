@@ -157,9 +157,11 @@ class ByHeader(RemoteUserMiddleware):
 
     header = "HTTP_X_REMOTE_USER"
 
-    def get_username(self, request: HttpRequest) -> str:
-        # Django's own has taken the header for one of ASGI or of WSGI, from release to release.
-        return request.META[self.header]
+    async def aprocess_request(self, request: HttpRequest) -> None:
+        # Django 5.2 reads the name of every header as that of a variable of WSGI.
+        if self.header in request.META:
+            request.META[f"HTTP_{self.header}"] = request.META[self.header]
+        await super().aprocess_request(request)
 
 
 def test_a_user_whom_the_server_in_front_has_authenticated_is_named(mode, open_site):

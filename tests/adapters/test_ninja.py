@@ -400,8 +400,13 @@ def test_a_request_without_a_token_is_no_event(api, operation, serve):
     assert visitor.site.events() == []
 
 
-def test_the_user_of_the_session_is_known(api, operation, serve):
-    @api.post("/order", auth=SessionAuth(csrf=False))
+async def asession_auth(request):
+    user = await request.auser()
+    return user if user.is_authenticated else None
+
+
+def test_the_user_of_the_session_is_known(mode, api, operation, serve):
+    @api.post("/order", auth=asession_auth if mode.site_class().is_async else SessionAuth(csrf=False))
     @track("purchase_completed")
     @operation
     def order(request):

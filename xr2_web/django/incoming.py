@@ -104,9 +104,10 @@ class Incoming:
 
 
 def _operations(view: object, method: str) -> Iterator[object]:
-    """Find the functions that django-ninja runs for a method; its view leads to them by a closure only."""
+    """Find the functions that django-ninja runs for a method; its view holds what leads to them."""
     for layer in layers(view):
-        for held in enclosed(layer):
+        # A method before django-ninja 1.5, a closure since.
+        for held in (getattr(layer, "__self__", None), *enclosed(layer)):
             for operation in getattr(held, "operations", ()):
                 if method in operation.methods:
                     yield operation.view_func
