@@ -676,11 +676,16 @@ class TestKind:
         assert inspect.signature(bought(plain)) == inspect.signature(plain, eval_str=True)
         assert inspect.signature(bought(plain)).parameters["cart"].annotation is int
 
-    def test_names_that_cannot_be_resolved_stay_as_they_are(self) -> None:
-        def buy(cart: Unknown) -> None:  # type: ignore[name-defined]  # noqa: F821
+    def test_names_that_cannot_be_resolved_stay_as_they_are_and_cost_no_other(self) -> None:
+        """Trap 21: imported for type checkers only, as return types often are."""
+
+        def buy(cart: Unknown, price: int) -> Unknown:  # type: ignore[name-defined]  # noqa: F821
             """Buy it."""
 
-        assert inspect.signature(bought(buy)).parameters["cart"].annotation == "Unknown"
+        signature = inspect.signature(bought(buy))
+
+        assert signature.parameters["cart"].annotation == signature.return_annotation == "Unknown"
+        assert signature.parameters["price"].annotation is int
 
     def test_a_partial_keeps_the_signature_that_is_left(self) -> None:
         def buy(thing: str, price: int) -> None:

@@ -61,10 +61,27 @@ def wrap(function: Callable[..., Any], watcher: Watcher) -> Callable[..., Any]:
         raise TypeError(f"a {type(function).__name__} cannot be watched; decorate a function, a method or a class")
     wrapper = _shell_for(function)(function, watcher)
     functools.update_wrapper(wrapper, function)
-    with contextlib.suppress(NameError, ValueError, TypeError):
-        # FastAPI before 0.123 looks the names of annotations up in the module of the wrapper, which is this one.
-        wrapper.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
+    with contextlib.suppress(ValueError, TypeError):  # a builtin that has none
+        wrapper.__signature__ = _signature(function)  # type: ignore[attr-defined]
     return wrapper
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature with its annotations resolved, as far as they can be.
+
+    FastAPI before 0.123 looks their names up in the module of the wrapper, which is this one.
+    """
+    signature = inspect.signature(function)
+    names = getattr(inspect.unwrap(_called(function)), "__globals__", {})
+
+    def resolved(annotation: Any) -> Any:
+        # One by one: what is imported for type checkers only must not cost the others.
+        with contextlib.suppress(Exception):
+            return eval(annotation, names) if isinstance(annotation, str) else annotation
+        return annotation
+
+    parameters = [each.replace(annotation=resolved(each.annotation)) for each in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=resolved(signature.return_annotation))
 
 
 def wrap_handlers(owner: type, watcher: Watcher, methods: frozenset[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
@@ -19,6 +19,9 @@ from xr2_web import aget_prompt, current, get_prompt, track, track_event
 from xr2_web.scope import bound
 
 from .modes import FASTAPI
+
+if TYPE_CHECKING:
+    from xr2_web import Receipt
 
 
 class Basket(BaseModel):
@@ -95,6 +98,20 @@ def test_a_decorated_endpoint_keeps_its_parameters(serve, is_async):
     decorated, plain = paths["/decorated"]["post"], paths["/plain"]["post"]
     assert decorated["parameters"] == plain["parameters"]
     assert decorated["requestBody"] == plain["requestBody"]
+
+
+def test_a_return_type_for_type_checkers_only_leaves_the_parameters_as_they_are(serve):
+    """Trap 21: FastAPI 0.115 would take the body for a parameter of the query."""
+    site = serve()
+
+    @site.app.post("/order", response_model=None)
+    @track("purchase_completed")
+    def order(basket: Basket) -> Receipt:
+        return {"total": basket.total}
+
+    visitor = visitor_of(site)
+
+    assert send(visitor, "/order", json={"total": 12}).json() == {"total": 12.0}
 
 
 def test_a_request_that_does_not_validate_is_no_event(serve):
