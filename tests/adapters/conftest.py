@@ -10,7 +10,7 @@ import pytest
 
 from ..local_xr2 import LocalXr2
 from .django_project.settings import DATABASES
-from .exclusions import reason_against_item
+from .exclusions import EXCLUSIONS, reason_against_item
 from .modes import ALL, Mode
 from .site import Site
 
@@ -107,7 +107,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(
         f"contract: {len(_passed)} rows x {len(modes)} modes; {pairs} of {possible} pairs passed, in this run"
     )
-    for where, rows in _somewhere(modes):
+    for where, rows in [*_somewhere(modes), *_in_part()]:
         terminalreporter.write_line(f"  {where}: {', '.join(rows)}")
 
 
@@ -121,3 +121,12 @@ def _somewhere(modes: list[str]) -> list[tuple[str, list[str]]]:
             where = f"only in {', '.join(sorted(passed))}" if is_rare else f"not in {', '.join(lacking)}"
             found.setdefault(where, []).append(row.removeprefix("test_"))
     return sorted(found.items())
+
+
+def _in_part() -> list[tuple[str, list[str]]]:
+    """Return the rows that a mode has not with all of their parameters."""
+    return [
+        (f"not in {', '.join(excluded.modes)}", [row.removeprefix("test_") for row in excluded.rows if "[" in row])
+        for excluded in EXCLUSIONS
+        if excluded.applies and any("[" in row for row in excluded.rows)
+    ]
