@@ -21,12 +21,17 @@ GEVENT_FIRST: Command = (*GEVENT, "--config", str(Path(__file__).parent / "geven
 GUNICORN_UVICORN: Command = (*GUNICORN, "--worker-class", "uvicorn_worker.UvicornWorker")
 UVICORN: Command = ("-m", "uvicorn", "--no-access-log", "--fd", "{fd}")
 UVICORNS: Command = (*UVICORN, "--workers", "2")
-HYPERCORN: Command = ("-m", "hypercorn", "--bind", "fd://{fd}", "--workers", "2")
+HYPERCORN: Command = ("-m", "hypercorn", "--bind", "fd://{fd}")
+"""One worker process: of several, it kills the others as soon as the first has ended."""
 UWSGI: Command = (
     *(shutil.which("uwsgi", path=PATHS) or "uwsgi", "--http-socket", "fd://{fd}", "--processes", "2"),
-    *("--master", "--die-on-term", "--need-app", "--disable-logging", "--module"),
+    *("--master", "--need-app", "--disable-logging", "--hook-master-start", "unix_signal:15 gracefully_kill_them_all"),
+    "--module",
 )
-"""Its defaults but for the end: without --die-on-term SIGTERM restarts it."""
+"""Its defaults but for SIGTERM, which would restart it.
+
+With the usual --die-on-term a worker that is in a request, or has just answered one, is cut and runs no exit handler.
+"""
 
 MODULES = {"gevent": "gevent", "uvicorn_worker.UvicornWorker": "uvicorn_worker"}
 

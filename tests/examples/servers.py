@@ -46,15 +46,18 @@ class Server:
             assert time.monotonic() < deadline, f"it did not write {text!r}"
             time.sleep(0.02)
 
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
     def stop(self) -> float:
         """End it gently, and return the seconds that it took."""
         began = time.monotonic()
-        self.signal(signal.SIGTERM)
-        self.process.wait(PATIENCE_SECONDS)
+        self.ask_to_stop()
+        self.wait()
         return time.monotonic() - began
+
+    def ask_to_stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> None:
+        self.process.wait(PATIENCE_SECONDS)
 
     def complaints(self) -> list[str]:
         """Return the lines that say something of ours, or of an error."""
@@ -73,6 +76,13 @@ def serving(
             [sys.executable, *prepare], cwd=PROJECTS / project, env=environ, stdout=subprocess.DEVNULL, check=True
         )
     with running(command or COMMANDS[project], folder, environ, cwd=PROJECTS / project) as server:
+        yield server
+
+
+@contextmanager
+def probing(command: tuple[str, ...], folder: Path, environ: Mapping[str, str]) -> Iterator[Server]:
+    """Run one of the applications in ``probe`` until the block ends."""
+    with running(command, folder, environment(folder, environ), cwd=Path(__file__).parent) as server:
         yield server
 
 

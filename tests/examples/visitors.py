@@ -20,19 +20,41 @@ TLS = ssl.create_default_context()
 """Made once: it takes longer than a request."""
 
 
+class Proxy(httpx.HTTPTransport):
+    """What stands before servers: it tries a request again whose connection was closed without an answer.
+
+    A worker of uvicorn, hypercorn or gunicorn's threads that ends closes connections that it has accepted and not read.
+    """
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for _ in range(10):
+            try:
+                return super().handle_request(request)
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                continue
+        return super().handle_request(request)
+
+
+def new_client(base_url: str, transport: type[httpx.HTTPTransport] = httpx.HTTPTransport) -> httpx.Client:
+    """Return a client with a cookie jar.
+
+    No connection is kept: one that the server closes just before it is used again would fail the request.
+    """
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=base_url, timeout=20, transport=transport(verify=TLS, limits=limits))
+
+
 class Visitor:
     """One visitor; a walk is a generator that stops after each request."""
 
-    def __init__(self, number: int, base_url: str) -> None:
+    def __init__(self, number: int, base_url: str, transport: type[httpx.HTTPTransport] = httpx.HTTPTransport) -> None:
         self.number = number
         self.trace_ids: list[str] = []
         self.signed_up_from: str | None = None
         self.price: float | None = None
         self._form_token: dict[str, str] = {}
         self._chance = random.Random(number)
-        # No connection is kept: one that the server closes just before it is used again would fail the request.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(base_url=base_url, timeout=60, verify=TLS, limits=limits)
+        self._client = new_client(base_url, transport)
 
     def shop(self) -> Iterator[None]:
         """Look at two products and buy the second one three pages later; every tenth visitor signs up before."""

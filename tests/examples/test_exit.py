@@ -1,0 +1,136 @@
+"""What waits when a server is told to end: it is delivered, within bounds, and a response that streams is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..local_xr2 import LocalXr2
+from . import commands
+from .commands import Command, skip_if_missing
+from .gate import Gate, gate
+from .journal import doubled, events_by_trace
+from .servers import Server, probing
+from .visitors import new_client
+
+BUYERS = 20
+DJANGO = ("probe.django_probe",)
+DJANGO_ASGI = ("probe.django_probe:asgi_application",)
+FLASK = ("probe.flask_probe",)
+STARLETTE = ("probe.starlette_probe:application",)
+
+ROWS: dict[str, tuple[Command, str]] = {
+    "gunicorn": (commands.GUNICORN + DJANGO, "Handling signal: term"),
+    "gunicorn with threads": (commands.GTHREAD + FLASK, "Handling signal: term"),
+    "gunicorn with gevent": (commands.GEVENT + FLASK, "Handling signal: term"),
+    "gunicorn with uvicorn": (commands.GUNICORN_UVICORN + STARLETTE, "Shutting down"),
+    "uwsgi": (commands.UWSGI + FLASK, "killing"),
+    "uvicorn": (commands.UVICORN + STARLETTE, "Shutting down"),
+    "uvicorn, two workers": (commands.UVICORNS + STARLETTE, "Shutting down"),
+    "uvicorn, django": (commands.UVICORN + DJANGO_ASGI, "Shutting down"),
+    "hypercorn": (commands.HYPERCORN + STARLETTE, ""),
+}
+"""Each server, and what it writes when it was told to end; hypercorn writes nothing."""
+
+each_server = pytest.mark.parametrize(("command", "told"), ROWS.values(), ids=ROWS.keys())
+
+
+@pytest.fixture
+def events(local_xr2: LocalXr2) -> Iterator[Gate]:
+    with gate(local_xr2, "/api/v1/events") as events:
+        yield events
+
+
+def buy(server: Server) -> str:
+    """Come as a new visitor, see a prompt, buy, and return the prompt's trace."""
+    with new_client(server.base_url) as client:
+        trace_id = client.get("/page").text
+        assert client.post("/buy").json() == {"accepted": True}
+    return trace_id
+
+
+@each_server
+def test_what_waits_at_sigterm_is_delivered(
+    command: Command, told: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Trap 25: Runtime's ``atexit.register`` where that runs, ``lifespan.closing`` and ``answer`` where it does not."""
+    skip_if_missing(command)
+    environ["XR2_BASE_URL"] = events.base_url
+
+    with probing(command, tmp_path, environ) as server:
+        bought = {buy(server) for _ in range(BUYERS)}
+        events.wait_until_waiting(8)
+        server.ask_to_stop()
+        server.wait_for_output(told)
+        assert local_xr2.events() == []
+        events.open()
+        server.wait()
+
+    assert events_by_trace(local_xr2, "purchase_completed").keys() == bought
+    assert doubled(local_xr2) == []
+    assert server.complaints() == []
+
+
+@each_server
+def test_an_xr2_that_does_not_answer_keeps_no_server_from_ending(
+    command: Command, told: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+) -> None:
+    skip_if_missing(command)
+    environ |= {"XR2_BASE_URL": events.base_url, "XR2_SHUTDOWN_TIMEOUT": "0.5"}
+
+    with probing(command, tmp_path, environ) as server:
+        for _ in range(BUYERS):
+            buy(server)
+        seconds = server.stop()
+
+    # gunicorn, uWSGI and uvicorn look at their workers once a second or twice.
+    assert seconds < 0.5 + 2
+    assert all(line.startswith("xr2_web.events_left: ") for line in server.complaints())
+    assert sum(int(line.split()[1]) for line in server.complaints()) == BUYERS
+
+
+@each_server
+def test_a_response_that_streams_at_sigterm_is_finished_and_makes_its_event(
+    command: Command, told: str, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+) -> None:
+    skip_if_missing(command)
+
+    with probing(command, tmp_path, environ) as server, new_client(server.base_url) as client:
+        with client.stream("POST", "/stream") as response:
+            lines = response.iter_lines()
+            first = next(lines)
+            server.ask_to_stop()
+            server.wait_for_output(told)
+            Path(environ["PROBE_GO_ON"]).touch()
+            others = list(lines)
+        server.wait()
+
+    assert others == [first] * 100
+    assert list(events_by_trace(local_xr2, "answer_liked")) == [first.strip()]
+    assert doubled(local_xr2) == []
+    assert server.complaints() == []
+
+
+BOUNDED: dict[str, tuple[Command, str]] = {
+    "gunicorn with threads": ((*commands.GTHREAD, "--graceful-timeout", "1", *FLASK), "Handling signal: term"),
+    "uvicorn": ((*commands.UVICORN, "--timeout-graceful-shutdown", "1", *STARLETTE), "Shutting down"),
+}
+
+
+@pytest.mark.parametrize(("command", "told"), BOUNDED.values(), ids=BOUNDED.keys())
+def test_a_response_that_streams_for_too_long_is_cut_and_makes_no_event(
+    command: Command, told: str, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+) -> None:
+    with probing(command, tmp_path, environ) as server, new_client(server.base_url) as client:
+        bought = buy(server)
+        with client.stream("POST", "/stream") as response, pytest.raises(httpx.TransportError):  # noqa: PT012
+            lines = response.iter_lines()
+            next(lines)
+            seconds = server.stop()
+            list(lines)
+
+    assert seconds < 1 + 3
+    assert [event["trace_id"] for event in local_xr2.events()] == [bought]
