@@ -79,7 +79,8 @@ class Worker:
                 [sys.executable, "-m", "celery", "-A", "shop", "worker", "--loglevel", "INFO", *quiet, *options],
                 cwd=folder,
                 env={
-                    **os.environ,
+                    # Without the settings module of Django that other tests name.
+                    **{name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
                     "PYTHONPATH": os.pathsep.join([str(PROJECT), str(LIBRARY)]),
                     "SHOP_CELERY": json.dumps({"broker_connection_retry_on_startup": True, **configuration}),
                     **environ,
