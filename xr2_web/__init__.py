@@ -7,7 +7,6 @@ Importing this loads no framework and no HTTP library; the adapters are `xr2_web
 from __future__ import annotations
 
 from ._version import __version__
-from .current import current, scope
 from .errors import (
     ApiError,
     ConfigurationError,
@@ -22,6 +21,9 @@ from .runtime import configure
 from .scope import propagate
 from .tracking import atrack_event, redirected, track, track_event
 from .wrapping import Call
+
+# After the module of the same name, which pyright would otherwise take ``xr2_web.scope`` for.
+from .current import current, scope  # isort: skip
 
 __all__ = [
     "ApiError",

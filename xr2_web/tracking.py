@@ -7,19 +7,28 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from .drafts import Draft, Outstanding, as_of_now, place, record, refused, runtime_of
 from .identity import asettle, settle
 from .models import Receipt
-from .rules import Field, Rule
+from .rules import Rule
 from .runtime import Runtime
 from .scope import Scope, bound
 from .wrapping import Call, wrap, wrap_handlers
 
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from uuid import UUID
+
 logger = logging.getLogger("xr2_web")
 
 F = TypeVar("F", bound=Callable[..., Any])
+"""The whole callable, and not its parameters and result: overloads, classes and methods stay what they are."""
+
+T = TypeVar("T")
+Field: TypeAlias = T | Callable[[Call], T | None] | None
+"""A value, or a function of the ``Call`` that returns one."""
 
 _HIDDEN = "_xr2_web_tracked_as"
 """The mark of a function whose tracked twin stands in its place: the name of the event."""
@@ -30,7 +39,7 @@ _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 def track_event(
     event: str,
     *,
-    value: float | None = None,
+    value: float | Decimal | None = None,
     currency: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     prompt: str | None = None,
@@ -52,7 +61,7 @@ def track_event(
 async def atrack_event(
     event: str,
     *,
-    value: float | None = None,
+    value: float | Decimal | None = None,
     currency: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     prompt: str | None = None,
@@ -69,15 +78,15 @@ async def atrack_event(
 def track(
     event: str,
     *,
-    value: Field = None,
-    currency: Field = None,
-    metadata: Field = None,
-    prompt: Field = None,
-    user_id: Field = None,
-    session_id: Field = None,
+    value: Field[float | Decimal] = None,
+    currency: Field[str] = None,
+    metadata: Field[Mapping[str, Any]] = None,
+    prompt: Field[str] = None,
+    user_id: Field[str | int | UUID] = None,
+    session_id: Field[str] = None,
     when: Callable[[Call], Any] | None = None,
-    methods: Any = None,
-    after: str | None = None,
+    methods: str | Iterable[str] | None = None,
+    after: Literal["response"] | None = None,
 ) -> Callable[[F], F]:
     """Report an event each time the decorated function has returned normally, or the generator is exhausted.
 
