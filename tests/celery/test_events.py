@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -181,13 +181,9 @@ class TestTrack:
 class TestTrackAboveTheTasksDecorator:
     """Celery has registered the bare function, and what stands in the module would have no ``delay``."""
 
-    @pytest.fixture
-    def lazy(self) -> Iterator[Celery]:
-        app = Celery("lazy", set_as_current=False, fixups=[])
-        yield app
-        assert not app.finalized
+    def test_is_refused_without_making_the_task(self) -> None:
+        lazy = Celery("lazy", set_as_current=False, fixups=[], autofinalize=False)
 
-    def test_is_refused(self, lazy: Celery) -> None:
         with pytest.raises(TypeError, match=r"place @track below the decorator of the task"):
 
             @track("bought")
