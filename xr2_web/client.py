@@ -83,6 +83,8 @@ async def adrive(conversation: Conversation[T], transport: AsyncTransport) -> wi
 class _Client:
     """What both clients are made with, and how they hold a conversation."""
 
+    base_url: str
+
     def __init__(
         self,
         api_key: str,

@@ -44,7 +44,7 @@ class Current:
         return "<the visitor at hand>"
 
 
-current = Current()
+current: Current = Current()
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class ConfigurationError(Xr2Error):
     """Settings that cannot work; ``problems`` lists every one of them."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("; ".join(self.problems))
 
 
@@ -55,7 +55,7 @@ class VariableError(Xr2Error):
 
     def __init__(self, message: str, missing_variables: Sequence[str] = ()) -> None:
         self.message = message
-        self.missing_variables = list(missing_variables)
+        self.missing_variables: list[str] = list(missing_variables)
         super().__init__(message)
 
 

@@ -36,11 +36,11 @@ class Exchange:
         self.runtime = runtime
         self._routes = Routes(runtime.settings.events)
         self._has_routes = bool(self._routes) and runtime.settings.is_active
-        self.open_scope = Scope.kind_for(runtime, show, self, is_watched=self._has_routes)
+        self.open_scope: type[Scope] = Scope.kind_for(runtime, show, self, is_watched=self._has_routes)
         """Returns a scope, whose ``native`` is then the framework's request; all else is read on first use."""
-        self.mode = runtime.settings.carry
-        self.name = runtime.settings.carry_name or CARRY_NAMES[self.mode]
-        self.max_age = runtime.settings.carry_max_age
+        self.mode: str = runtime.settings.carry
+        self.name: str = runtime.settings.carry_name or CARRY_NAMES[self.mode]
+        self.max_age: int = runtime.settings.carry_max_age
 
     def depart(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[str | None]:
         """Make the events that waited for the status, and return the token that the visitor must carry on.

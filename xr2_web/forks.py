@@ -26,7 +26,7 @@ class ForkLock:
         self._lock = RLock()
 
 
-holding_off_forks = RLock()
+holding_off_forks: RLock = RLock()
 """Held while a thread imports: in a child forked in the middle the module would stay locked and half made."""
 
 

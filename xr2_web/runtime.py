@@ -54,7 +54,7 @@ class Runtime:
         chance: Chance | None = None,
     ) -> None:
         self.settings = chosen
-        self.chance = chance or Chance()
+        self.chance: Chance = chance or Chance()
         self.copies: dict[Any, Prompt] = {}
         """The last good copy of each prompt, without its trace."""
         self._keys = keys

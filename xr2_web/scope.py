@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from contextvars_extras import ContextVarsRegistry
@@ -54,15 +54,15 @@ class Scope:
     native: Any = None
     """The framework's request."""
 
-    is_touched = False
+    is_touched: bool = False
     """Whether its request ends with work: something of the scope was used, or rules watch every response."""
-    is_changed = False
+    is_changed: bool = False
     """Whether the visitor's next requests must learn something from this one."""
     status: int | None = None
     """The status of the response, once it is known: what is fetched from then on is not carried."""
-    has_left = False
+    has_left: bool = False
     """Whether the last of the response was sent, where an adapter sees that before the end."""
-    is_ended = False
+    is_ended: bool = False
     """Whether the response has left; what waits for its end from here on waits for nothing."""
     consent: bool | None = None
     session_id: str | None = None
@@ -70,7 +70,7 @@ class Scope:
     """The keyed hash of the first user seen; it decides whose the carried traces are."""
     given_user_id: str | None = None
     """A user id that was named when the scope was bound by hand."""
-    has_lost_traces = False
+    has_lost_traces: bool = False
     """Whether traces of another user were dropped."""
     hindrance: str | None = None
     """Why nothing of this scope can be carried on; told when something should have been."""
@@ -262,13 +262,13 @@ class _Registry(ContextVarsRegistry):  # type: ignore[misc]
 
 _variable: ContextVar[Scope | None] = _Registry.scope.context_var
 
-bound = _variable.get
+bound: Callable[[], Scope | None] = _variable.get
 """Return the scope bound here, or None."""
 
-bind = _variable.set
+bind: Callable[[Scope | None], Token[Scope | None]] = _variable.set
 """Bind a scope; the token that comes back must not leave the calling frame."""
 
-unbind = _variable.reset
+unbind: Callable[[Token[Scope | None]], None] = _variable.reset
 """Undo ``bind``."""
 
 

@@ -32,8 +32,8 @@ class Xr2Middleware:
 
     def __init__(self, app: ASGIApp, **keywords: Unpack[SettingsKeywords]) -> None:
         self.app = app
-        self.exchange = _installation(settings.load(settings.keywords(keywords), settings.environment()))
-        self.runtime = self.exchange.runtime
+        self.exchange: Exchange = _installation(settings.load(settings.keywords(keywords), settings.environment()))
+        self.runtime: Runtime = self.exchange.runtime
         self._is_new = True
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:

@@ -20,9 +20,9 @@ class Address:
 
     def __init__(self, base_url: str, api_key: str, *, resolve: Resolve = socket.getaddrinfo) -> None:
         self.base_url = base_url
-        self.resolver = Resolver(resolve)
+        self.resolver: Resolver = Resolver(resolve)
         self._url = httpcore.URL(base_url)
-        self.headers = [
+        self.headers: list[tuple[bytes, bytes]] = [
             (b"Host", self._host().encode()),
             (b"Authorization", b"Bearer " + api_key.encode()),
             (b"Accept", b"application/json"),
