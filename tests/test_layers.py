@@ -14,7 +14,7 @@ LAYERS = [
     {"_version", "errors", "forks"},
     {"once"},
     {"rendering", "values", "pacing"},
-    {"models", "readers", "incoming"},
+    {"models", "readers", "incoming", "behind"},
     {"settings", "wire"},
     {"flow", "carry", "wrapping", "scope", "outbox"},
     {"transport", "bodies", "identity"},

@@ -15,9 +15,9 @@ import pytest
 from asgiref.sync import markcoroutinefunction
 
 import xr2_web
+from xr2_web.behind import is_behind
 from xr2_web.runtime import Runtime
 from xr2_web.scope import bind, binding, bound, unbind
-from xr2_web.wrapping import is_behind
 
 from .local_xr2 import LocalXr2
 from .visits import Door, here

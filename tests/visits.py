@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from xr2_web.behind import is_behind
 from xr2_web.exchange import Exchange
 from xr2_web.identity import settle
 from xr2_web.pacing import Chance
 from xr2_web.runtime import Runtime
 from xr2_web.scope import Scope, bind, bound, unbind
-from xr2_web.wrapping import is_behind
 
 DAY = 24 * 60 * 60
 

@@ -13,13 +13,13 @@ from flask.globals import request_ctx
 from werkzeug.wrappers import Response as BaseResponse
 
 from . import settings
+from .behind import is_behind
 from .bodies import Body
 from .exchange import Exchange, make_private
 from .identity import note_login, settle
 from .runtime import Runtime, started
 from .scope import Scope, bind, bound, unbind
 from .settings import SettingsKeywords
-from .wrapping import is_behind
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

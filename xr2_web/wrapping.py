@@ -10,18 +10,13 @@ import asyncio
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
-from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, NamedTuple, Protocol
 
+from .behind import called, layers
+
 HANDLERS = ("get", "head", "options", "trace", "post", "put", "patch", "delete")
-
-_DISPATCHERS = ("dispatch", "dispatch_request")
-"""What the class-based views of Django, Starlette and Flask have for every method."""
-
-_MOST_LAYERS = 50
-
-_TAKES_ANYTHING = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 class Call(NamedTuple):
@@ -72,7 +67,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     FastAPI before 0.123 looks their names up in the module of the wrapper, which is this one.
     """
     signature = inspect.signature(function)
-    names = getattr(inspect.unwrap(_called(function)), "__globals__", {})
+    names = getattr(inspect.unwrap(called(function)), "__globals__", {})
 
     def resolved(annotation: Any) -> Any:
         # One by one: what is imported for type checkers only must not cost the others.
@@ -99,80 +94,13 @@ def wrap_handlers(owner: type, watcher: Watcher, methods: frozenset[str]) -> Non
         setattr(owner, name, wrap(inspect.getattr_static(owner, name), watcher))
 
 
-def is_behind(function: object, view: object, method: str) -> bool:
-    """Say whether ``function`` is ``view``, or what its decorators, partials or class lead to for ``method``."""
-    for layer in layers(view):
-        if layer is function:
-            return True
-        owner = layer if isinstance(layer, type) else getattr(layer, "view_class", getattr(layer, "cls", None))
-        for name in _handlers_of(method):
-            if any(each is function for each in layers(getattr(owner, name, None))):
-                return True
-    return False
-
-
-def _handlers_of(method: str) -> tuple[str, ...]:
-    # Every framework lets ``get`` answer a HEAD where there is no ``head``.
-    return (method.lower(), "get" if method == "HEAD" else "", *_DISPATCHERS)
-
-
-def layers(callable_object: object) -> Iterator[object]:
-    """Go down through decorators, partials and bound methods; not for ever, where one leads back to itself."""
-    waiting = [callable_object]
-    for _ in range(_MOST_LAYERS):
-        if not waiting:
-            return
-        layer = waiting.pop(0)
-        if layer is not None:
-            yield layer
-            waiting += _below(layer)
-
-
-def _below(layer: Any) -> Iterable[object]:
-    for name in ("__func__", "__wrapped__", "func"):
-        inner = getattr(layer, name, None)
-        if inner is not None:
-            return [inner]
-    called = _called(layer)
-    if not inspect.isfunction(called):
-        return []
-    if called is layer:
-        return _held(called, enclosed(called))
-    return [called, *_held(called, getattr(layer, "__dict__", {}).values())]
-
-
-def _held(called: FunctionType, held: Iterable[object]) -> Iterable[object]:
-    """Return what a decorator of the careless kind decorates: it says nothing of it, but holds it all the same.
-
-    It is known by what it takes, which is anything. What a view holds may be functions that it merely calls.
-    """
-    takes_anything = (called.__code__.co_flags & _TAKES_ANYTHING) == _TAKES_ANYTHING
-    return filter(callable, held) if takes_anything else ()
-
-
-def enclosed(function: object) -> Iterator[object]:
-    """Return what a function took along from where it was defined."""
-    for cell in getattr(function, "__closure__", None) or ():
-        with contextlib.suppress(ValueError):  # it holds nothing yet
-            yield cell.cell_contents
-
-
 def _shell_for(function: Callable[..., Any]) -> Shell:
-    called = _called(function)
-    if inspect.isasyncgenfunction(called):
+    runs = called(function)
+    if inspect.isasyncgenfunction(runs):
         return _async_generator
-    if inspect.isgeneratorfunction(called):
+    if inspect.isgeneratorfunction(runs):
         return _generator
-    return _coroutine if _is_coroutine_function(called) else _function
-
-
-def _called(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function that really runs: through partials, and the ``__call__`` of objects."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.isroutine(function):
-        return function
-    return type(function).__call__
+    return _coroutine if _is_coroutine_function(runs) else _function
 
 
 def _is_coroutine_function(function: Callable[..., Any]) -> bool:

@@ -28,7 +28,7 @@ def test_the_views_of_django_are_tracked(local_xr2: LocalXr2) -> None:
     pytest.importorskip("rest_framework")
     from django.test import RequestFactory
 
-    from xr2_web.wrapping import is_behind
+    from xr2_web.behind import is_behind
 
     views = run("orders.py")
     create = views["Orders"].as_view({"post": "create"})

@@ -12,6 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from ..errors import ConfigurationError
 from ..tracking import untracked
+from .incoming import operations
 from .installation import read_settings
 
 
@@ -47,14 +48,7 @@ def _views(patterns: list[Any]) -> Iterator[object]:
             yield from _views(pattern.url_patterns)
         elif isinstance(pattern, URLPattern):
             yield pattern.callback
-            yield from _operations(pattern.callback)
-
-
-def _operations(view: Any) -> Iterator[object]:
-    """Return the functions that django-ninja keeps together for one path, within the view that it makes for them."""
-    for cell in getattr(view, "__closure__", None) or ():
-        for operation in getattr(cell.cell_contents, "operations", ()):
-            yield operation.view_func
+            yield from (operation.view_func for operation in operations(pattern.callback))
 
 
 @register("xr2_web", deploy=True)

@@ -15,8 +15,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
+from ..behind import enclosed, is_behind, layers
 from ..incoming import WAITING
-from ..wrapping import enclosed, is_behind, layers
 
 _UNKNOWN = object()
 
@@ -86,7 +86,8 @@ class Incoming:
         match = self.native.resolver_match
         if match is None:
             return False
-        views = (match.func, *_operations(match.func, self.method))
+        found = operations(match.func)
+        views = (match.func, *(each.view_func for each in found if self.method in each.methods))
         return any(is_behind(function, view, self.method) for view in views)
 
     def is_response(self, result: object) -> bool:
@@ -103,14 +104,12 @@ class Incoming:
         return _key(user)
 
 
-def _operations(view: object, method: str) -> Iterator[object]:
-    """Find the functions that django-ninja runs for a method; its view holds what leads to them."""
+def operations(view: object) -> Iterator[Any]:
+    """Find the operations of django-ninja that one view of its own serves, by method; it holds what leads to them."""
     for layer in layers(view):
         # A method before django-ninja 1.5, a closure since.
         for held in (getattr(layer, "__self__", None), *enclosed(layer)):
-            for operation in getattr(held, "operations", ()):
-                if method in operation.methods:
-                    yield operation.view_func
+            yield from getattr(held, "operations", ())
 
 
 def _key(user: Any) -> Any:

@@ -10,8 +10,8 @@ from starlette.requests import HTTPConnection, Request, cookie_parser
 from starlette.responses import Response
 from starlette.types import Scope as AsgiScope
 
+from ..behind import is_behind
 from ..identity import Personal
-from ..wrapping import is_behind
 from .routes import Served, served
 
 KEY = "xr2_web.scope"

@@ -1,0 +1,84 @@
+"""What is behind a view: through decorators, careful and careless ones, partials, bound methods and classes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
+from typing import Any
+
+_DISPATCHERS = ("dispatch", "dispatch_request")
+"""What the class-based views of Django, Starlette and Flask have for every method."""
+
+_MOST_LAYERS = 50
+
+_TAKES_ANYTHING = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
+
+
+def is_behind(function: object, view: object, method: str) -> bool:
+    """Say whether ``function`` is ``view``, or what its decorators, partials or class lead to for ``method``."""
+    for layer in layers(view):
+        if layer is function:
+            return True
+        owner = layer if isinstance(layer, type) else getattr(layer, "view_class", getattr(layer, "cls", None))
+        for name in _handlers_of(method):
+            if any(each is function for each in layers(getattr(owner, name, None))):
+                return True
+    return False
+
+
+def _handlers_of(method: str) -> tuple[str, ...]:
+    # Every framework lets ``get`` answer a HEAD where there is no ``head``.
+    return (method.lower(), "get" if method == "HEAD" else "", *_DISPATCHERS)
+
+
+def layers(callable_object: object) -> Iterator[object]:
+    """Go down through decorators, partials and bound methods; not for ever, where one leads back to itself."""
+    waiting = [callable_object]
+    for _ in range(_MOST_LAYERS):
+        if not waiting:
+            return
+        layer = waiting.pop(0)
+        if layer is not None:
+            yield layer
+            waiting += _below(layer)
+
+
+def _below(layer: Any) -> Iterable[object]:
+    for name in ("__func__", "__wrapped__", "func"):
+        inner = getattr(layer, name, None)
+        if inner is not None:
+            return [inner]
+    runs = called(layer)
+    if not inspect.isfunction(runs):
+        return []
+    if runs is layer:
+        return _held(runs, enclosed(runs))
+    return [runs, *_held(runs, getattr(layer, "__dict__", {}).values())]
+
+
+def _held(function: FunctionType, held: Iterable[object]) -> Iterable[object]:
+    """Return what a decorator of the careless kind decorates: it says nothing of it, but holds it all the same.
+
+    It is known by what it takes, which is anything. What a view holds may be functions that it merely calls.
+    """
+    takes_anything = (function.__code__.co_flags & _TAKES_ANYTHING) == _TAKES_ANYTHING
+    return filter(callable, held) if takes_anything else ()
+
+
+def enclosed(function: object) -> Iterator[object]:
+    """Return what a function took along from where it was defined."""
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # it holds nothing yet
+            yield cell.cell_contents
+
+
+def called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that really runs: through partials, and the ``__call__`` of objects."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return function
+    return type(function).__call__
