@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -63,6 +64,7 @@ class Courier:
         count: Callable[[str], None],
         chance: Chance,
     ) -> None:
+        self._pid = os.getpid()
         self._outbox = outbox
         self._connect = connect
         self._concurrency = concurrency
@@ -148,7 +150,11 @@ class Courier:
         return self._outbox.counts().pending
 
     def _may_go_on(self) -> bool:
-        return self._stop_at is None or self._chance.monotonic() < self._stop_at
+        return not self._is_copy() and (self._stop_at is None or self._chance.monotonic() < self._stop_at)
+
+    def _is_copy(self) -> bool:
+        """Tell whether this is a forked child, where gevent's threads live on; the events are its parent's to send."""
+        return self._pid != os.getpid()
 
     def _send_until(self) -> float:
         until = self._chance.monotonic() + SEND_TIMEOUT
@@ -179,6 +185,9 @@ class Courier:
                 if self._stop_at is not None:
                     return
                 self._rest(wait)
+        if self._is_copy():
+            # It must not end: the interpreter has forgotten it at the fork, and fails to delete it.
+            threading.Event().wait()
 
     def _rest(self, wait: float | None) -> None:
         with self._turn:
@@ -205,6 +214,8 @@ class Courier:
             self._count("expired")
             return
         self._call_for_help()
+        if self._is_copy():
+            return
         request = wire.event_request(claim.entry.body)
         answer = self._transport.send(request, self._send_until())
         judgement = wire.judge(request, answer, now=self._chance.wall())

@@ -13,8 +13,8 @@ from . import commands
 from .commands import Command, skip_if_missing
 from .gate import Gate, gate
 from .journal import doubled, events_by_trace
-from .servers import Server, probing
-from .visitors import new_client
+from .servers import probing
+from .visitors import buy, new_client
 
 BUYERS = 20
 DJANGO = ("probe.django_probe",)
@@ -42,14 +42,6 @@ each_server = pytest.mark.parametrize(("command", "told"), ROWS.values(), ids=RO
 def events(local_xr2: LocalXr2) -> Iterator[Gate]:
     with gate(local_xr2, "/api/v1/events") as events:
         yield events
-
-
-def buy(server: Server) -> str:
-    """Come as a new visitor, see a prompt, buy, and return the prompt's trace."""
-    with new_client(server.base_url) as client:
-        trace_id = client.get("/page").text
-        assert client.post("/buy").json() == {"accepted": True}
-    return trace_id
 
 
 @each_server

@@ -11,6 +11,8 @@ from threading import Lock
 
 import httpx
 
+from .servers import Server
+
 CLIENTS = 32
 PRICES = {"teapot": 48.0, "sencha": 14.5, "gaiwan": 26.0, "whisk": 19.0}
 QUIET_PAGES = ("/thanks", "/login", "/signup")
@@ -96,6 +98,14 @@ class Visitor:
         answer = self._client.post("/chat", data={"message": question})
         assert question in answer.text
         self.trace_ids.append(answer.headers["X-Prompt-Trace"])
+
+
+def buy(server: Server) -> str:
+    """Come to an application of ``probe`` as a new visitor, see a prompt, buy, and return the prompt's trace."""
+    with new_client(server.base_url) as client:
+        trace_id = client.get("/page").text
+        assert client.post("/buy").json() == {"accepted": True}
+    return trace_id
 
 
 def interleave(walks: Iterable[Iterator[None]], *, seed: int) -> None:

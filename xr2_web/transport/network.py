@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from .engine import httpcore
@@ -53,15 +54,17 @@ class Resolver:
         future.set_result(found)
 
 
-class _Clock(threading.local):
-    until = 0.0
+deadline: ContextVar[float] = ContextVar("xr2_web.deadline")
+"""When the call at hand ends (monotonic).
+
+No thread-local: one that is made before gevent patches is shared by all greenlets.
+"""
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """The engine's plain sockets, each operation cut to what is left of the calling thread's deadline."""
+    """The engine's plain sockets, each operation cut to what is left of the deadline of the call."""
 
     def __init__(self, resolver: Resolver) -> None:
-        self.clock = _Clock()
         self._resolver = resolver
         self._sockets = httpcore.SyncBackend()
 
@@ -74,31 +77,30 @@ class DeadlineBackend(httpcore.NetworkBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         try:
-            addresses = self._resolver.begin(host, port).result(timeout=time_left(self.clock.until))
+            addresses = self._resolver.begin(host, port).result(timeout=time_left(deadline.get()))
         except FutureTimeout:
             raise httpcore.ConnectTimeout(f"no address for {host} in time") from None
         for attempt, address in enumerate(addresses, start=1):
-            share = time_left(self.clock.until) / (len(addresses) - attempt + 1)
+            share = time_left(deadline.get()) / (len(addresses) - attempt + 1)
             try:
                 stream = self._sockets.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if attempt == len(addresses):
                     raise
             else:
-                return _DeadlineStream(stream, self.clock)
+                return _DeadlineStream(stream)
         raise httpcore.ConnectError(f"no address for {host}")
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, clock: _Clock) -> None:
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
-        self._clock = clock
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._left_or_raise(httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, _left_or_raise(httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._left_or_raise(httpcore.WriteTimeout))
+        self._stream.write(buffer, _left_or_raise(httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -106,17 +108,18 @@ class _DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = time_left(self._clock.until)
-        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left), self._clock)
+        left = time_left(deadline.get())
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
-    def _left_or_raise(self, late: type[Exception]) -> float:
-        left = self._clock.until - time.monotonic()
-        if left <= 0:
-            raise late("no time left")
-        return left
+
+def _left_or_raise(late: type[Exception]) -> float:
+    left = deadline.get() - time.monotonic()
+    if left <= 0:
+        raise late("no time left")
+    return left
 
 
 class ResolvingBackend(httpcore.AnyIOBackend):

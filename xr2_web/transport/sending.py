@@ -12,7 +12,7 @@ from typing import Any
 from .. import wire
 from .address import Address
 from .engine import httpcore
-from .network import DeadlineBackend, ResolvingBackend, time_left
+from .network import DeadlineBackend, ResolvingBackend, deadline, time_left
 
 
 class SyncTransport:
@@ -28,7 +28,7 @@ class SyncTransport:
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         """Return the answer, or why there is none by ``until`` (monotonic). Redirects are not followed."""
-        self._backend.clock.until = until
+        deadline.set(until)
         outgoing = self._address.request(request)
         outgoing.extensions = {"timeout": _timeouts(until)}
         try:
