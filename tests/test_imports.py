@@ -51,6 +51,7 @@ def test_the_package_starts_no_thread_and_sets_up_no_logging():
         ("xr2_web.flask", "flask", {"flask", "werkzeug", "click", "jinja2", "itsdangerous", "asgiref"}),
         ("xr2_web.django", "django", {"django", "asgiref"}),
         # Kombu, which Celery brings, looks for Django to serialise its lazy texts.
+        ("xr2_web.sqlalchemy", "sqlalchemy", {"sqlalchemy"}),
         ("xr2_web.celery", "celery", {"celery", "click", "msgspec", "django", "asgiref"}),
     ],
 )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, scoped_session, sessionmaker
 
 from .scope import Scope, bound
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
 __all__ = ["follow_transactions"]
 
-Sessions = type[Session] | sessionmaker[Any] | scoped_session[Any] | async_sessionmaker[Any] | Session | AsyncSession
+Sessions: TypeAlias = (
+    "type[Session] | sessionmaker[Any] | scoped_session[Any] | async_sessionmaker[Any] | Session | AsyncSession"
+)
 
 _KEY, _WRITTEN = "xr2_web.followed", "xr2_web.has_written"
 
@@ -38,16 +42,18 @@ def follow_transactions(sessions: Sessions) -> None:
     event.listen(target, "after_transaction_end", _ended)
 
 
-def _target(sessions: Sessions) -> Any:
-    if isinstance(sessions, AsyncSession):
+def _target(sessions: Any) -> Any:
+    # Known by what they have: SQLAlchemy's asyncio cannot be imported where greenlet is not installed.
+    if hasattr(sessions, "sync_session"):
         return sessions.sync_session
-    if isinstance(sessions, async_sessionmaker):
-        made = sessions.kw.get("sync_session_class", sessions.class_.sync_session_class)
-        # A class for these sessions alone, as ``sessionmaker`` makes one too.
-        followed = type(made.__name__, (made,), {})
-        sessions.configure(sync_session_class=followed)
-        return followed
-    return sessions
+    made = getattr(getattr(sessions, "class_", None), "sync_session_class", None)
+    if made is None:
+        return sessions
+    # A class for these sessions alone, as ``sessionmaker`` makes one too.
+    made = sessions.kw.get("sync_session_class", made)
+    followed = type(made.__name__, (made,), {})
+    sessions.configure(sync_session_class=followed)
+    return followed
 
 
 class _Followed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -309,3 +311,11 @@ class TestWhatCanBeFollowed:
             receipt = xr2_web.track_event("paid")
 
         assert receipt == ACCEPTED
+
+    def test_sync_sessions_take_no_greenlet(self) -> None:
+        """SQLAlchemy's asyncio needs it, and who uses sync sessions may not have it."""
+        code = "import sys; sys.modules['greenlet'] = None; import xr2_web.sqlalchemy"
+
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+        assert done.stderr == ""
