@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -398,6 +399,25 @@ def test_stopping_closes_the_connections(world: World) -> None:
     world.courier.stop(2.0)
 
     assert world.is_closed
+
+
+def test_stopping_leaves_the_connections_to_a_thread_that_is_still_sending(world: World) -> None:
+    is_sending, may_end = threading.Event(), threading.Event()
+
+    def send(request: wire.Request[Any], until: float) -> wire.Answer:
+        is_sending.set()
+        may_end.wait(10)
+        return OK
+
+    world.send = send  # type: ignore[method-assign]
+    world.put()
+    world.courier.wake()
+    assert is_sending.wait(10)
+
+    world.courier.stop(0.0)
+
+    assert not world.is_closed
+    may_end.set()
 
 
 def test_stopping_does_not_wait_for_what_is_not_due(world: World) -> None:

@@ -145,7 +145,9 @@ class Courier:
             thread.join(max(0.0, self._stop_at - self._chance.monotonic()))
         while self._may_go_on() and self.run_once() == 0.0:
             pass
-        if transport := self.__dict__.get("_transport"):
+        transport = self.__dict__.get("_transport")
+        # Under a thread that is still sending it would leave a socket open; then it is closed when it is collected.
+        if transport is not None and not any(thread.is_alive() for thread in self._threads):
             transport.close()
         return self._outbox.counts().pending
 
