@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from functools import partial
@@ -54,8 +55,13 @@ class Process:
         return drive(self._conversation(request), self._transport)
 
     async def afetch(self, request: wire.Request[T]) -> wire.Judgement[T]:
-        """Hold a conversation within the prompt deadline, on the running loop."""
-        return await adrive(self._conversation(request), self._async_transport)
+        """Hold a conversation within the prompt deadline, on the running loop; off asyncio, in a thread."""
+        if _is_asyncio():
+            return await adrive(self._conversation(request), self._async_transport)
+        # Trio: Starlette and hypercorn run on it too. The HTTP library brings anyio.
+        from anyio import to_thread
+
+        return await to_thread.run_sync(self.fetch, request)
 
     def close(self, timeout: float) -> int:
         """Deliver what can be delivered in ``timeout`` seconds; return how many events are left."""
@@ -94,6 +100,14 @@ class Process:
         from .transport import Address
 
         return Address(self._settings.base_url, self._settings.api_key or "")
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _new_outbox(chosen: Settings) -> Outbox:

@@ -516,6 +516,28 @@ def test_the_lifespan_of_an_application_ends_under_trio():
     assert answer.status_code == 404
 
 
+def test_prompts_and_events_work_under_trio(local_xr2):
+    pytest.importorskip("trio")
+
+    async def prompt(request):
+        return PlainTextResponse((await aget_prompt("welcome")).trace_id)
+
+    @track("purchase_completed")
+    async def buy(request):
+        return PlainTextResponse("bought")
+
+    app = Starlette(routes=[Route("/", prompt), Route("/buy", buy, methods=["POST"])])
+    app.add_middleware(Xr2Middleware, api_key=local_xr2.api_key, base_url=local_xr2.base_url)
+
+    with TestClient(app, backend="trio") as client:
+        fetched = client.get("/").text
+        client.post("/buy")
+
+    assert [(event["event_name"], event["trace_id"]) for event in local_xr2.events()] == [
+        ("purchase_completed", fetched)
+    ]
+
+
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
 @pytest.mark.parametrize("stop_at", [2, 3, 4], ids=["first part", "second part", "last message"])
 def test_a_client_that_goes_while_the_body_is_sent_makes_no_event(serve, version, stop_at):
