@@ -127,6 +127,38 @@ def test_the_courier_runs_in_an_empty_context(local_xr2: LocalXr2, trace_id: str
     assert set(seen) == {None}
 
 
+def test_flush_at_the_top_is_that_of_the_scope_at_hand_else_of_the_process_default(
+    local_xr2: LocalXr2, runtime: Runtime
+) -> None:
+    default = xr2_web.configure(api_key=local_xr2.api_key, base_url=local_xr2.base_url)
+    with xr2_web.scope(runtime=runtime):
+        xr2_web.get_prompt("welcome")
+        xr2_web.track_event("sign_up")
+        of_the_scope = xr2_web.flush(5)
+    with xr2_web.scope(runtime=default):
+        xr2_web.get_prompt("welcome")
+        xr2_web.track_event("sign_up")
+        xr2_web.track_event("paid")
+
+    of_the_default = xr2_web.flush(5)
+
+    assert of_the_scope.left == of_the_default.left == 0
+    assert of_the_scope
+    assert len(local_xr2.events()) == 3
+
+
+def test_a_flush_that_leaves_events_is_false() -> None:
+    runtime = make_runtime(base_url="http://127.0.0.1:9")
+    with xr2_web.scope(runtime=runtime, trace_id="evt_1"):
+        xr2_web.track_event("sign_up")
+
+        flushed = xr2_web.flush(0.05)
+
+    assert not flushed
+    assert flushed.left == 1
+    runtime.close(0)
+
+
 def test_flush_says_what_was_refused_and_what_is_left(local_xr2: LocalXr2, runtime: Runtime) -> None:
     track(runtime, "evt_unknown")
     refused = runtime.flush(10)

@@ -15,9 +15,9 @@ from .errors import (
     VariableError,
     Xr2Error,
 )
-from .models import Prompt, Receipt, RenderedPrompt
+from .models import Flushed, Prompt, Receipt, RenderedPrompt
 from .prompts import aget_prompt, get_prompt
-from .runtime import configure
+from .runtime import configure, flush
 from .scope import propagate
 from .tracking import atrack_event, redirected, track, track_event
 from .wrapping import Call
@@ -29,6 +29,7 @@ __all__ = [
     "ApiError",
     "Call",
     "ConfigurationError",
+    "Flushed",
     "InvalidValue",
     "Prompt",
     "PromptUnavailable",
@@ -41,6 +42,7 @@ __all__ = [
     "atrack_event",
     "configure",
     "current",
+    "flush",
     "get_prompt",
     "propagate",
     "redirected",

@@ -11,10 +11,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from . import pacing, wire
-from .models import EventResponse
+from .models import EventResponse, Flushed
 from .once import once
 from .outbox import Claim, Outbox
 from .pacing import Chance
@@ -36,14 +36,6 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close its connections."""
-
-
-class Flushed(NamedTuple):
-    """What ``flush`` saw: events delivered, refused by the server, and left behind."""
-
-    delivered: int
-    refused: int
-    left: int
 
 
 class Courier:

@@ -226,6 +226,17 @@ class Receipt(NamedTuple):
         return self.accepted
 
 
+class Flushed(NamedTuple):
+    """What ``flush`` saw: events delivered, refused by the server, and left behind. True when none is left."""
+
+    delivered: int
+    refused: int
+    left: int
+
+    def __bool__(self) -> bool:
+        return self.left == 0
+
+
 _ERRORS: dict[int, type[ApiError]] = {
     0: ConnectionFailed,
     401: AuthenticationError,

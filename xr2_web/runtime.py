@@ -18,16 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from . import settings, wire
 from .errors import ConfigurationError
 from .forks import ForkLock, holding_off_forks
-from .models import Prompt, Receipt
+from .models import Flushed, Prompt, Receipt
 from .once import once
 from .outbox import Entry, Put
 from .pacing import Chance
-from .scope import Defer, Scope
+from .scope import Defer, Scope, bound
 from .settings import Settings, SettingsKeywords
 
 if TYPE_CHECKING:
     from .carry import Seal
-    from .courier import Flushed
     from .process import Process
 
 T = TypeVar("T")
@@ -223,6 +222,17 @@ def default() -> Runtime:
             if _default is None:
                 _default = _fitting()
     return _default
+
+
+def flush(timeout: float = 10.0) -> Flushed:
+    """Wait up to ``timeout`` seconds until every event accepted so far was delivered or refused.
+
+    For tests, scripts, and servers that tell nobody of their end. It is the outbox of the installation at hand, else
+    of the process default; an event that waits for a transaction or a response is not in it yet. Blocks.
+    """
+    scope = bound()
+    runtime: Runtime = default() if scope is None else scope.runtime
+    return runtime.flush(timeout)
 
 
 @contextmanager

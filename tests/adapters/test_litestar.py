@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from xr2_web import aget_prompt, atrack_event, current, get_prompt, track
+from xr2_web import aget_prompt, atrack_event, current, flush, get_prompt, track
 from xr2_web.runtime import default
 from xr2_web.starlette import Xr2Middleware
 
@@ -227,7 +227,7 @@ def test_the_end_of_the_application_delivers_what_waits(mode, local_xr2, is_outs
     else:
         middleware = [DefineMiddleware(Xr2Middleware, **options)]
         app = Litestar(
-            [fetch_and_track], middleware=middleware, on_shutdown=[lambda: default().close()], openapi_config=None
+            [fetch_and_track], middleware=middleware, on_shutdown=[lambda: flush(2)], openapi_config=None
         )
 
     with TestClient(app) as client:

@@ -32,6 +32,8 @@ def prompts() -> None:
     assert_type(rendered, RenderedPrompt)
     assert_type(rendered.user_prompt, str | None)
 
+    assert_type(xr2_web.flush(2.5), xr2_web.Flushed)
+
     get_prompt("welcome", fallback={"user_prompt": "Hello"})
     get_prompt("welcome", fallback=lambda: "Hello")
     get_prompt("welcome", fallback=prompt)
