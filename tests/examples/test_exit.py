@@ -22,20 +22,24 @@ DJANGO_ASGI = ("probe.django_probe:asgi_application",)
 FLASK = ("probe.flask_probe",)
 STARLETTE = ("probe.starlette_probe:application",)
 
-ROWS: dict[str, tuple[Command, str]] = {
-    "gunicorn": (commands.GUNICORN + DJANGO, "Handling signal: term"),
-    "gunicorn with threads": (commands.GTHREAD + FLASK, "Handling signal: term"),
-    "gunicorn with gevent": (commands.GEVENT + FLASK, "Handling signal: term"),
-    "gunicorn with uvicorn": (commands.GUNICORN_UVICORN + STARLETTE, "Shutting down"),
-    "uwsgi": (commands.UWSGI + FLASK, "killing"),
-    "uvicorn": (commands.UVICORN + STARLETTE, "Shutting down"),
-    "uvicorn, two workers": (commands.UVICORNS + STARLETTE, "Shutting down"),
-    "uvicorn, django": (commands.UVICORN + DJANGO_ASGI, "Shutting down"),
-    "hypercorn": (commands.HYPERCORN + STARLETTE, ""),
+ROWS: dict[str, tuple[Command, str, str]] = {
+    "gunicorn": (commands.GUNICORN + DJANGO, "Handling signal: term", "Worker exiting"),
+    "gunicorn with threads": (commands.GTHREAD + FLASK, "Handling signal: term", "Worker exiting"),
+    "gunicorn with gevent": (commands.GEVENT + FLASK, "Handling signal: term", "Worker exiting"),
+    "gunicorn with uvicorn": (
+        commands.GUNICORN_UVICORN + STARLETTE,
+        "Shutting down",
+        "Waiting for application shutdown",
+    ),
+    "uwsgi": (commands.UWSGI + FLASK, "killing", "killing"),
+    "uvicorn": (commands.UVICORN + STARLETTE, "Shutting down", "Waiting for application shutdown"),
+    "uvicorn, two workers": (commands.UVICORNS + STARLETTE, "Shutting down", "Waiting for application shutdown"),
+    "uvicorn, django": (commands.UVICORN + DJANGO_ASGI, "Shutting down", "Waiting for application shutdown"),
+    "hypercorn": (commands.HYPERCORN + STARLETTE, "", ""),
 }
-"""Each server, and what it writes when it was told to end; hypercorn writes nothing."""
+"""Each server, what it writes when it was told to end, and when no request is left; hypercorn writes nothing."""
 
-each_server = pytest.mark.parametrize(("command", "told"), ROWS.values(), ids=ROWS.keys())
+each_server = pytest.mark.parametrize(("command", "told", "idle"), ROWS.values(), ids=ROWS.keys())
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def events(local_xr2: LocalXr2) -> Iterator[Gate]:
 
 @each_server
 def test_what_waits_at_sigterm_is_delivered(
-    command: Command, told: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+    command: Command, told: str, idle: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
 ) -> None:
     """Trap 25: Runtime's ``atexit.register`` where that runs, ``lifespan.closing`` and ``answer`` where it does not."""
     skip_if_missing(command)
@@ -56,7 +60,7 @@ def test_what_waits_at_sigterm_is_delivered(
         bought = {buy(server) for _ in range(BUYERS)}
         events.wait_until_waiting(8)
         server.ask_to_stop()
-        server.wait_for_output(told)
+        server.wait_for_output(idle)
         assert local_xr2.events() == []
         events.open()
         server.wait()
@@ -68,7 +72,7 @@ def test_what_waits_at_sigterm_is_delivered(
 
 @each_server
 def test_an_xr2_that_does_not_answer_keeps_no_server_from_ending(
-    command: Command, told: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+    command: Command, told: str, idle: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
 ) -> None:
     skip_if_missing(command)
     environ |= {"XR2_BASE_URL": events.base_url, "XR2_SHUTDOWN_TIMEOUT": "0.5"}
@@ -86,7 +90,7 @@ def test_an_xr2_that_does_not_answer_keeps_no_server_from_ending(
 
 @each_server
 def test_a_response_that_streams_at_sigterm_is_finished_and_makes_its_event(
-    command: Command, told: str, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+    command: Command, told: str, idle: str, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
 ) -> None:
     skip_if_missing(command)
 
