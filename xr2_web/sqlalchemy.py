@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import ref
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, scoped_session, sessionmaker
 
-from .scope import Scope, bound
+from .scope import Defer, Scope, bound
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -62,6 +64,8 @@ class _Followed:
     def __init__(self, session: Session, scope: Scope) -> None:
         self.session = session
         self.scope = scope
+        # A WebSocket's scope lives for hours: it must not keep the session, and the connection, that nobody closed.
+        self.entered: Defer = partial(_defer, ref(self))
         self.waiting: dict[SessionTransaction | None, list[Callable[[], None]]] = {}
         self.committed: list[Callable[[], None]] = []
 
@@ -78,12 +82,17 @@ class _Followed:
         innermost = self._innermost()
         callbacks = self.waiting.pop(innermost, [])
         if innermost is None or innermost.parent is None:
-            self.committed = callbacks
+            self.committed += callbacks
         else:
             self.waiting.setdefault(innermost.parent, []).extend(callbacks)
 
     def _innermost(self) -> SessionTransaction | None:
         return self.session.get_nested_transaction() or self.session.get_transaction()
+
+
+def _defer(followed: ref[_Followed], callback: Callable[[], None]) -> bool:
+    found = followed()
+    return found is not None and found.defer(callback)
 
 
 def _is_to_be_committed(session: Session, innermost: SessionTransaction) -> bool:
@@ -93,9 +102,10 @@ def _is_to_be_committed(session: Session, innermost: SessionTransaction) -> bool
 
 def _begun(session: Session, transaction: SessionTransaction) -> None:
     scope = bound()
-    if transaction.parent is None and scope is not None:
+    # Sessions may be followed by their class, by what makes them and by hand, each of which comes by here.
+    if transaction.parent is None and scope is not None and _KEY not in session.info:
         followed = session.info[_KEY] = _Followed(session, scope)
-        scope.enter_transaction(followed.defer)
+        scope.enter_transaction(followed.entered)
 
 
 def _flushed(session: Session, _: Any) -> None:
@@ -118,7 +128,7 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
         return
     session.info.pop(_WRITTEN, None)
     if (followed := session.info.pop(_KEY, None)) is not None:
-        followed.scope.leave_transaction(followed.defer)
+        followed.scope.leave_transaction(followed.entered)
         # Not at the commit itself: finding the user may take a query, and there none is allowed.
         for callback in followed.committed:
             _run(callback)
