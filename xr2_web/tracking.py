@@ -163,7 +163,7 @@ class _Tracker:
         try:
             runtime = runtime_of(entered)
             found = self._found(runtime, entered, call, function)
-            if found is not None and not runtime.at_commit(lambda: settle(place(runtime, entered, found)), entered):
+            if found is not None and not _waits_for_commit(runtime, entered, found):
                 settle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
             _tell_failed(exc)
@@ -172,7 +172,11 @@ class _Tracker:
         try:
             runtime = runtime_of(entered)
             found = self._found(runtime, entered, call, function)
-            if found is not None:
+            if found is None:
+                return
+            # All others wait for the commit too, once their user was waited for. By the end it may be rolled back.
+            is_for_end = found.at_end and not found.needs_success
+            if not (is_for_end and _waits_for_commit(runtime, entered, found)):
                 await asettle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
             _tell_failed(exc)
@@ -208,6 +212,10 @@ class _Tracker:
             return None
         at_end = self._rule.after == "response" and scope is not None and scope.incoming is not None
         return Outstanding(draft, needs_success=is_view, at_end=at_end)
+
+
+def _waits_for_commit(runtime: Runtime, scope: Scope | None, found: Outstanding) -> bool:
+    return runtime.at_commit(lambda: settle(place(runtime, scope, found)), scope)
 
 
 def _as_given(native: Any, args: tuple[Any, ...]) -> Any:

@@ -7,9 +7,14 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
 from flask import Flask
+from httpx import ASGITransport, AsyncClient
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import xr2_web
@@ -67,6 +72,36 @@ class TestAsyncSessions:
                 await session.rollback()
 
         assert names(runtime, local_xr2) == []
+
+    async def test_a_tracked_coroutine_that_waits_for_the_response_is_rolled_back_too(
+        self, maker: async_sessionmaker[AsyncSession], local_xr2: LocalXr2
+    ) -> None:
+        @xr2_web.track("paid", after="response")
+        async def pay() -> None: ...
+
+        async def order(request: Request) -> Response:
+            await xr2_web.aget_prompt("welcome")
+            async with maker.begin() as session:
+                session.add(Order(id=1))
+                await pay()
+                if "is_wrong" in request.query_params:
+                    await session.rollback()
+            return Response()
+
+        installed = Xr2Middleware(
+            Starlette(routes=[Route("/", order, methods=["POST"])]),
+            api_key=local_xr2.api_key,
+            base_url=local_xr2.base_url,
+        )
+        async with AsyncClient(transport=ASGITransport(installed), base_url="http://localhost") as client:
+            await client.post("/?is_wrong")
+            rolled_back = names(installed.runtime, local_xr2)
+            await client.post("/")
+        committed = names(installed.runtime, local_xr2)
+        installed.runtime.close()
+
+        assert rolled_back == []
+        assert committed == ["paid"]
 
     async def test_one_session_and_a_class_of_its_own(
         self, maker: async_sessionmaker[AsyncSession], runtime: Runtime, local_xr2: LocalXr2
