@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -56,7 +56,7 @@ def _below(layer: Any) -> Iterable[object]:
         return []
     if runs is layer:
         return _held(runs, enclosed(runs))
-    return [runs, *_held(runs, getattr(layer, "__dict__", {}).values())]
+    return [runs, *_held(runs, attributes(layer).values())]
 
 
 def _held(function: FunctionType, held: Iterable[object]) -> Iterable[object]:
@@ -73,6 +73,15 @@ def enclosed(function: object) -> Iterator[object]:
     for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # it holds nothing yet
             yield cell.cell_contents
+
+
+def attributes(holder: object) -> Mapping[str, Any]:
+    """Return what an object itself holds, past every proxy: looking into a lazy user would cost a query."""
+    try:
+        found: Mapping[str, Any] = object.__getattribute__(holder, "__dict__")
+    except AttributeError:
+        return {}
+    return found
 
 
 def called(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from .behind import attributes
 from .drafts import Draft, Outstanding, as_of_now, place, record, refused, runtime_of
 from .identity import asettle, settle
 from .models import Receipt
@@ -221,10 +221,8 @@ def _waits_for_commit(runtime: Runtime, scope: Scope | None, found: Outstanding)
 def _as_given(native: Any, args: tuple[Any, ...]) -> Any:
     """Return the request as the function was given it: Django REST framework has one of its own around Django's."""
     for each in args:
-        # Past every proxy: looking into a lazy user would cost a query.
-        with contextlib.suppress(AttributeError):
-            if object.__getattribute__(each, "__dict__").get("_request") is native:
-                return each
+        if attributes(each).get("_request") is native:
+            return each
     return native
 
 

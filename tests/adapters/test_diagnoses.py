@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import xr2_web
 from xr2_web import aget_prompt, configure, get_prompt, track, track_event
 
 from ..local_xr2 import LocalXr2
-from .modes import DJANGO, FASTAPI, FLASK, STARLETTE
+from .modes import DJANGO, DJANGO_SYNC, FASTAPI, FLASK, STARLETTE
 
 
 def told(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
@@ -294,6 +295,33 @@ class TestTrackAboveTheRoute:
 
         assert [each.obj.__name__ for each in found] == ["above"]
         assert "ordered" in found[0].msg
+
+    @pytest.mark.parametrize("mode", DJANGO_SYNC)
+    @pytest.mark.parametrize("operations", [print, "a text", ["a text"], {"of": "a bank"}])
+    def test_a_view_that_holds_operations_of_another_kind(self, open_site: Any, operations: Any) -> None:
+        from django.core import checks
+        from django.http import HttpResponse
+        from django.urls import path
+        from django.utils.functional import SimpleLazyObject
+
+        held = SimpleNamespace(operations=operations)
+        lazy = SimpleLazyObject(lambda: asked.append("the lazy object"))
+        asked: list[str] = []
+
+        @track("ordered")
+        def order(request: Any) -> HttpResponse:
+            return HttpResponse(str((held, request or lazy)))
+
+        site = open_site(extend=lambda patterns: patterns.append(path("order", order)))
+        visitor = site.visitor()
+        visitor.get("/product/welcome")
+
+        found = checks.run_checks(tags=["xr2_web"])
+        visitor.post("/order")
+
+        assert [each for each in found if each.id == "xr2_web.W002"] == []
+        assert [event["event_name"] for event in site.events()] == ["ordered"]
+        assert asked == []
 
     def assert_told(self, caplog: pytest.LogCaptureFixture) -> None:
         (message,) = told(caplog, "track_above_route")

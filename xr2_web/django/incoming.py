@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import LazyObject, empty
 
-from ..behind import enclosed, is_behind, layers
+from ..behind import attributes, enclosed, is_behind, layers
 from ..incoming import WAITING
 
 _UNKNOWN = object()
@@ -109,7 +109,10 @@ def operations(view: object) -> Iterator[Any]:
     for layer in layers(view):
         # A method before django-ninja 1.5, a closure since.
         for held in (getattr(layer, "__self__", None), *enclosed(layer)):
-            yield from getattr(held, "operations", ())
+            # Any view may hold something that has operations, of a bank or of a hospital, or only looks like it.
+            found = attributes(held).get("operations")
+            if isinstance(found, list):
+                yield from (each for each in found if attributes(each).keys() >= {"view_func", "methods"})
 
 
 def _key(user: Any) -> Any:
