@@ -73,6 +73,11 @@ def detail(status: int, said: object) -> bytes:
     return answer(status, json.dumps({"detail": said}).encode())
 
 
+def told_unavailable(caplog: pytest.LogCaptureFixture) -> list[str]:
+    messages = [record.getMessage() for record in caplog.records if record.name == "xr2_web"]
+    return [message for message in messages if message.startswith("xr2_web.prompt_unavailable:")]
+
+
 def asked_for(received: Received) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(received.body)
     return found
@@ -228,6 +233,36 @@ class TestRefusal:
 
         assert (prompt.slug, prompt.user_prompt, prompt.is_fallback) == ("welcom", TEXT, True)
 
+    def test_an_unknown_slug_is_told_once_though_a_fallback_hides_it(
+        self, runtime: Runtime, fetch: Fetch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(2):
+            with scope_of(runtime):
+                fetch("welcom", fallback=TEXT)
+
+        (line,) = told_unavailable(caplog)
+        assert "prompt 'welcom' is unavailable" in line
+        assert "the fallback stands in" in line
+
+    def test_a_key_that_is_not_accepted_is_told_though_a_fallback_hides_it(
+        self, make_runtime: RuntimeMaker, fetch: Fetch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with scope_of(make_runtime(api_key="xr2_prod_SECRET")):
+            fetch("welcome", fallback=TEXT)
+
+        (line,) = told_unavailable(caplog)
+        assert "check API_KEY" in line
+        assert "SECRET" not in line
+
+    def test_a_slug_that_cannot_be_one_is_told_though_a_fallback_hides_it(
+        self, runtime: Runtime, fetch: Fetch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with scope_of(runtime):
+            fetch("", fallback=TEXT)
+
+        (line,) = told_unavailable(caplog)
+        assert "slug: " in line
+
     @pytest.mark.parametrize(
         ("bad", "path"),
         [
@@ -371,6 +406,14 @@ class TestLastGoodCopy:
         assert (before.user_prompt, before.is_fallback, before.trace_id) == (TEXT, False, "evt_1")
         assert (after.user_prompt, after.is_fallback, after.trace_id) == (TEXT, True, None)
         assert traces == ["evt_1"]
+
+    def test_that_it_stands_in_is_told(self, talk: Talk, fetch: Fetch, caplog: pytest.LogCaptureFixture) -> None:
+        with talk(good(), detail(401, "no")):
+            fetch("welcome")
+            fetch("welcome", fresh=True)
+
+        (line,) = told_unavailable(caplog)
+        assert "the last good copy stands in" in line
 
     def test_it_is_that_of_the_version_asked_for(self, talk: Talk, fetch: Fetch) -> None:
         with talk(good(), answer(503)):

@@ -109,7 +109,7 @@ def _steps(call: _Call) -> _Steps:
             status=call.status,
         )
     except InvalidValue as exc:
-        return _fall_back(call, Response(error=str(exc), status_code=0))
+        return _stand_in(call, None, Response(error=str(exc), status_code=0))
     judgement = yield request
     prompt = judgement.response.data
     if prompt is None:
@@ -117,7 +117,7 @@ def _steps(call: _Call) -> _Steps:
         if judgement.verdict is wire.Verdict.REFUSED:
             # Somebody may have taken it down on purpose: a later outage must not bring it back.
             runtime.copies.pop(call.key, None)
-        return runtime.copies.get(call.key) or _fall_back(call, judgement.response)
+        return _stand_in(call, runtime.copies.get(call.key), judgement.response)
     runtime.count("prompt_fetched")
     _keep_copy(call, prompt)
     if scope is not None:
@@ -143,6 +143,18 @@ def _keep_copy(call: _Call, prompt: Prompt) -> None:
     copies = call.runtime.copies
     if len(copies) < _MOST_COPIES or call.key in copies:
         copies[call.key] = replace(prompt, trace_id=None, is_fallback=True)
+
+
+def _stand_in(call: _Call, copy: Prompt | None, response: Response[Prompt]) -> Prompt:
+    """Return what stands in for the prompt, and tell: the visitor notices nothing, and nothing is credited."""
+    prompt = copy or _fall_back(call, response)
+    call.runtime.tell_once(
+        ("unavailable", repr(call.slug), response.status_code),
+        "xr2_web.prompt_unavailable: %s; %s stands in, and no event is credited to it",
+        PromptUnavailable(call.slug, response.error or ""),
+        "the last good copy" if copy else "the fallback",
+    )
+    return prompt
 
 
 def _fall_back(call: _Call, response: Response[Prompt]) -> Prompt:
