@@ -331,6 +331,29 @@ class TestEvents:
     def test_a_rule_needs_the_name_of_a_route(self, rule: Any) -> None:
         assert problems(events={rule: "e"}) == (f"events= [{rule!r}] is not the name of a route",)
 
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            "/orders",
+            "POST orders",
+            "POST  /orders",
+            "POST /orders/<int:id>",
+            "POST /orders/{id:int}",
+            "POST /orders/{}",
+        ],
+    )
+    def test_a_path_that_no_request_can_match_is_refused(self, rule: str) -> None:
+        [problem] = problems(events={rule: "e"})
+
+        assert problem.startswith(f"events= [{rule!r}] is no method and path such as")
+
+    @pytest.mark.parametrize(
+        "rule",
+        ["shop:checkout", "shop.checkout", "post it", "POST /", "post /orders/{id}/lines/{number}", "PURGE /x y"],
+    )
+    def test_names_and_paths_of_every_framework_are_taken(self, rule: str) -> None:
+        assert list(load(events={rule: "e"}).events) == [rule]
+
     def test_all_rules_that_cannot_work_are_named_at_once(self) -> None:
         [problem] = problems(events={"a": "", "b": "fine", "c": None})
 

@@ -19,6 +19,9 @@ EVENT_OPTIONS = frozenset(
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _KEY = re.compile(r"[\x21-\x7e]+")
+_PATH_LIKE = re.compile(r"/|\w+\s+/|(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE)\s")
+# Converters of the frameworks, as in "<int:id>" or "{id:int}", would be taken for text of the path.
+_PATH_RULE = re.compile(r"\w+ /(?:[^{}<>]|\{[A-Za-z_]\w*\})*")
 
 
 def key(value: object) -> str | None:
@@ -172,6 +175,8 @@ def _decoded(value: str) -> object:
 def _rule_name(rule: object) -> str:
     if not isinstance(rule, str) or not rule:
         raise ValueError("is not the name of a route")
+    if _PATH_LIKE.match(rule) and not _PATH_RULE.fullmatch(rule):
+        raise ValueError('is no method and path such as "POST /orders/{id}", whose {id} is any text without a slash')
     return rule
 
 
