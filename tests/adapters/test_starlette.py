@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
 
-from xr2_web import aget_prompt, atrack_event, current, get_prompt, propagate, track, track_event
+from xr2_web import ConfigurationError, aget_prompt, atrack_event, current, get_prompt, propagate, track, track_event
 from xr2_web.scope import bound
 from xr2_web.starlette import Xr2Middleware
 
@@ -470,6 +470,16 @@ def test_the_end_of_the_lifespan_delivers_what_waits(local_xr2):
     assert [event["event_name"] for event in local_xr2.events()] == ["tried"]
 
 
+def test_settings_that_cannot_work_are_told_at_start_though_servers_swallow_what_is_raised_there(caplog):
+    app = Starlette()
+    app.add_middleware(Xr2Middleware, evnets={})
+
+    with pytest.raises(ConfigurationError), TestClient(app):
+        pass
+
+    assert "xr2_web.misconfigured: evnets= is not a setting; did you mean events=?" in caplog.text
+
+
 def test_a_framework_that_is_not_starlette_is_served_too(local_xr2):
     """Any ASGI application; and one that knows no lifespan."""
 
@@ -497,7 +507,7 @@ def test_a_token_is_not_left_in_a_message_that_everybody_gets(local_xr2):
         await send(start)
         await send({"type": "http.response.body"})
 
-    wrapped = Xr2Middleware(app, api_key=local_xr2.api_key, base_url=local_xr2.base_url, events={"/": "opened"})
+    wrapped = Xr2Middleware(app, api_key=local_xr2.api_key, base_url=local_xr2.base_url, events={"GET /": "opened"})
 
     answers = [TestClient(wrapped).get(path) for path in ("/prompt", "/prompt", "/")]
 

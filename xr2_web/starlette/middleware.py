@@ -13,10 +13,11 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from .. import lifespan, settings
+from ..errors import ConfigurationError
 from ..exchange import Exchange, make_private
 from ..forks import ForkLock
 from ..identity import asettle
-from ..runtime import Runtime, started
+from ..runtime import Runtime, logger, started
 from ..scope import Scope, bind, unbind
 from ..settings import Settings, SettingsKeywords
 from .incoming import KEY, Incoming
@@ -32,7 +33,7 @@ class Xr2Middleware:
 
     def __init__(self, app: ASGIApp, **keywords: Unpack[SettingsKeywords]) -> None:
         self.app = app
-        self.exchange: Exchange = _installation(settings.load(settings.keywords(keywords), settings.environment()))
+        self.exchange: Exchange = _installation(_settings(keywords))
         self.runtime: Runtime = self.exchange.runtime
         self._is_new = True
 
@@ -85,6 +86,15 @@ class Xr2Middleware:
             bound.is_ended = True
             if bound.is_touched:
                 exchange.finish(bound, is_complete=bound.has_left)
+
+
+def _settings(keywords: SettingsKeywords) -> Settings:
+    try:
+        return settings.load(settings.keywords(keywords), settings.environment())
+    except ConfigurationError as exc:
+        # Servers take what is raised at the lifespan for an application without one, and start in silence.
+        logger.error("xr2_web.misconfigured: %s", exc)
+        raise
 
 
 def _installation(chosen: Settings) -> Exchange:
