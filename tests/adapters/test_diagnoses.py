@@ -294,7 +294,8 @@ class TestTrackAboveTheRoute:
         found = [each for each in checks.run_checks(tags=["xr2_web"]) if each.id == "xr2_web.W002"]
 
         assert [each.obj.__name__ for each in found] == ["above"]
-        assert "ordered" in found[0].msg
+        assert f"{__name__}." in found[0].msg
+        assert '.above is registered without its @track("ordered")' in found[0].msg
 
     @pytest.mark.parametrize("mode", DJANGO_SYNC)
     @pytest.mark.parametrize("operations", [print, "a text", ["a text"], {"of": "a bank"}])

@@ -33,13 +33,18 @@ def check_views(**_: Any) -> list[CheckMessage]:
         return []
     return [
         checks.Warning(
-            f'This view is registered without its @track("{event}"), and is never reported.',
+            f'{_name(view)} is registered without its @track("{event}"), and is never reported.',
             hint="Place @track below the decorator that registers the view.",
             obj=view,
             id="xr2_web.W002",
         )
         for view, event in untracked(_views(get_resolver().url_patterns))
     ]
+
+
+def _name(view: object) -> str:
+    # Django shows a function as its address in memory.
+    return f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
 
 
 def _views(patterns: list[Any]) -> Iterator[object]:
