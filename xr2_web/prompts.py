@@ -131,8 +131,8 @@ def _bind(call: _Call, scope: Scope, prompt: Prompt) -> None:
         if scope.status is not None:
             call.runtime.tell_once(
                 ("sealed", call.slug),
-                "xr2_web.prompt_not_carried: %r was fetched after the response began; its trace serves this "
-                "request only: fetch it before the body starts",
+                "xr2_web.prompt_not_carried: %r was fetched after the response or the WebSocket began, and its trace "
+                "serves this request only: fetch it before the body starts, or in a request ahead of the WebSocket",
                 call.slug,
             )
         scope.add(trace)

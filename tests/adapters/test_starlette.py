@@ -118,6 +118,7 @@ def test_a_prompt_fetched_in_a_websocket_is_told_not_to_be_carried(serve, caplog
         socket.receive_text()
 
     assert caplog.text.count("prompt_not_carried") == 1
+    assert "in a request ahead of the WebSocket" in caplog.text
     assert visitor.get("/whoami").text.startswith(visitor.trace_id)
 
 
