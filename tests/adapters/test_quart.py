@@ -70,6 +70,32 @@ def test_a_view_may_return_whatever_quart_takes(serve, returned, expected, is_as
     assert len(visitor.site.events()) == expected
 
 
+def test_a_route_is_looked_for_once_however_much_a_view_tracks(serve, monkeypatch):
+    looked_for: list[str] = []
+
+    class Counting(Quart.url_map_class):
+        def bind(self, *args: Any, **kwargs: Any) -> Any:
+            looked_for.append(kwargs["path_info"])
+            return super().bind(*args, **kwargs)
+
+    @track("price_shown")
+    def show(price: int) -> None: ...
+
+    async def order():
+        for price in range(5):
+            show(price)
+        return "ordered"
+
+    # Quart itself asks its map by another method.
+    monkeypatch.setattr(Quart, "url_map_class", Counting)
+    visitor = serve(on("/order", order))
+
+    visitor.post("/order")
+
+    assert looked_for.count("/order") == 1
+    assert [event["event_name"] for event in visitor.site.events()] == ["price_shown"]
+
+
 def test_a_redirect_is_seen_in_what_a_view_returned(serve):
     @track("signed_up", when=redirected)
     async def register():

@@ -17,14 +17,18 @@ from .routes import Served, served
 KEY = "xr2_web.scope"
 """Where the scope of a request names the middleware that serves it."""
 
+_SAID_BY_ROUTING = ("endpoint", "route", "route_handler", "path_params")
+
 
 class Incoming:
     """Shows the scope of a connection."""
 
-    __slots__ = ("_scope",)
+    __slots__ = ("_found", "_known", "_scope")
 
     def __init__(self, scope: AsgiScope) -> None:
         self._scope = scope
+        self._known: tuple[object, ...] = ()
+        self._found = Served()
 
     @property
     def method(self) -> str:
@@ -84,7 +88,11 @@ class Incoming:
         return isinstance(result, Response) or (hasattr(result, "set_cookie") and hasattr(result, "status_code"))
 
     def _served(self) -> Served:
-        return served(self._scope, self.path, self._scope[KEY].app)
+        # Looked for again only where routing has gone on: it takes a walk through all routes, or a match of Quart's.
+        known = tuple(map(self._scope.get, _SAID_BY_ROUTING))
+        if known != self._known:
+            self._known, self._found = known, served(self._scope, self.path, self._scope[KEY].app)
+        return self._found
 
 
 def _sent_path(scope: AsgiScope) -> str:
