@@ -947,6 +947,26 @@ class TestTransactions:
         assert before == []
         assert [event["event_name"] for event in events(runtime)] == ["paid"]
 
+    def test_a_transaction_that_cannot_be_asked_costs_the_event_and_nothing_else(
+        self, make_runtime: RuntimeMaker, events: Events, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """SQLAlchemy's sessions fail so where another thread is at work with them."""
+
+        def changed_meanwhile(callback: object) -> bool:
+            raise RuntimeError("dictionary changed size during iteration")
+
+        runtime = make_runtime(defer=changed_meanwhile)
+        with xr2_web.scope(runtime=runtime):
+            xr2_web.get_prompt("welcome")
+            receipts = [xr2_web.track_event("paid"), xr2_web.track_event("paid")]
+
+        assert receipts == [Receipt(accepted=False, reason="full")] * 2
+        assert events(runtime) == []
+        assert runtime.counts["full"] == 2
+        assert [record.getMessage() for record in caplog.records] == [
+            "xr2_web.outbox_failed: an event could not be kept: RuntimeError"
+        ]
+
     def test_a_tracked_function_too_and_as_it_was_when_it_returned(
         self, make_runtime: RuntimeMaker, events: Events
     ) -> None:

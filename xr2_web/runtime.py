@@ -107,9 +107,12 @@ class Runtime:
 
     def put(self, entry: Entry, scope: Scope | None = None) -> Receipt:
         """Accept an event, at the commit where a transaction is open: the framework's own, or one of ``scope``."""
-        if self.at_commit(partial(self._put_later, entry), scope):
-            return _PENDING
-        return self._put(entry)
+        try:
+            is_waiting = self.at_commit(partial(self._put_later, entry), scope)
+        except Exception as exc:  # noqa: BLE001
+            # A session may be at work in another thread. Unsent rather than sent for what may be rolled back.
+            return self._not_kept(exc)
+        return _PENDING if is_waiting else self._put(entry)
 
     def at_commit(self, callback: Callable[[], None], scope: Scope | None = None) -> bool:
         """Have ``callback`` run when every transaction that is open now has committed; False where none is open."""
@@ -139,14 +142,18 @@ class Runtime:
             process = self._here()
             outcome = process.outbox.put(entry)
         except Exception as exc:  # noqa: BLE001
-            kind = type(exc).__name__
-            self.tell_once(("outbox", kind), "xr2_web.outbox_failed: an event could not be kept: %s", kind)
-            outcome = Put.FULL
+            return self._not_kept(exc)
         if outcome is not Put.ACCEPTED:
             self.count(outcome.value or "")
             return _REFUSED[outcome]
         process.courier.wake()
         return _ACCEPTED
+
+    def _not_kept(self, exc: Exception) -> Receipt:
+        kind = type(exc).__name__
+        self.tell_once(("outbox", kind), "xr2_web.outbox_failed: an event could not be kept: %s", kind)
+        self.count(Put.FULL.value or "")
+        return _REFUSED[Put.FULL]
 
     def _here(self) -> Process:
         process = self._process
