@@ -170,10 +170,10 @@ class Scope:
         self.touch()
         with _lock:
             known = (self._traces or [])[: None if fetched is None else self._carried + fetched]
-        alive = [trace for trace in known if trace.fetched_at + TRACE_LIFE > now and slug in (None, trace.slug)]
-        if not alive:
-            return None
-        return alive[0] if attribution == "first" else alive[-1]
+        candidates = known if attribution == "first" else reversed(known)
+        return next(
+            (each for each in candidates if each.fetched_at + TRACE_LIFE > now and slug in (None, each.slug)), None
+        )
 
     def claim(self, owner: str, *former: str) -> None:
         """Note whose scope this is; what somebody else carried here is dropped, and a new session begins.
