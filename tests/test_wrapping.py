@@ -951,6 +951,19 @@ class TestIsBehind:
         assert is_behind(function, view, "HEAD")
         assert not is_behind(function, view, "POST")
 
+    def test_what_a_proxy_stands_for_is_not_looked_into(self) -> None:
+        """Flask-Login's user is one, and costs a query."""
+        function = tracked()
+        made: list[str] = []
+        user = pytest.importorskip("werkzeug.local").LocalProxy(lambda: made.append("the user"))
+
+        def audited(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, user, **kwargs)
+
+        assert is_behind(function, audited, "POST")
+        assert not is_behind(tracked(), audited, "POST")
+        assert made == []
+
     @pytest.mark.parametrize("decorate", [careless, Careless])
     def test_under_a_decorator_that_says_nothing_of_it(self, decorate: Callable[[Any], Any]) -> None:
         function = tracked()

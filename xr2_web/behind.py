@@ -65,7 +65,12 @@ def _held(function: FunctionType, held: Iterable[object]) -> Iterable[object]:
     It is known by what it takes, which is anything. What a view holds may be functions that it merely calls.
     """
     takes_anything = (function.__code__.co_flags & _TAKES_ANYTHING) == _TAKES_ANYTHING
-    return filter(callable, held) if takes_anything else ()
+    return [each for each in held if callable(each) and not _is_proxy(each)] if takes_anything else ()
+
+
+def _is_proxy(held: object) -> bool:
+    """Say whether it pretends to be of another class: to look into it would load a user, or begin a session."""
+    return any("__class__" in vars(kind) for kind in type(held).__mro__[:-1])
 
 
 def enclosed(function: object) -> Iterator[object]:
