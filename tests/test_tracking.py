@@ -23,7 +23,7 @@ from xr2_web.outbox import Entry, Put
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.rules import Routes, Rule
 from xr2_web.runtime import Runtime
-from xr2_web.scope import bind, unbind
+from xr2_web.scope import bind, propagate, unbind
 
 from .conftest import RuntimeMaker
 from .local_xr2 import LocalXr2
@@ -98,15 +98,25 @@ class TestReceipts:
         assert receipt.accepted
         assert [(event["value"], event["metadata"]) for event in events(bound_scope)] == [(3.0, {"plan": "pro"})]
 
-    def test_no_trace_in_a_scope_is_counted_and_not_told(
+    def test_no_trace_in_a_scope_is_counted_and_told_once_while_developing(
         self, runtime: Runtime, caplog: pytest.LogCaptureFixture
     ) -> None:
         with xr2_web.scope(runtime=runtime):
             receipts = [xr2_web.track_event("sign_up") for _ in range(2)]
 
-        assert [receipt.reason for receipt in receipts] == ["no_trace", "no_trace"]
-        assert not any(receipts)
+        assert receipts == [Receipt(accepted=False, reason="no_trace")] * 2
         assert runtime.counts == {"no_trace": 2}
+        (line,) = told(caplog)
+        assert line.startswith("xr2_web.no_trace: 'sign_up' is not sent")
+
+    def test_no_trace_is_not_told_where_xr2_is_elsewhere(
+        self, make_runtime: RuntimeMaker, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Most visitors of a site in production have seen no prompt."""
+        with xr2_web.scope(runtime=make_runtime(base_url="https://xr2.example")):
+            receipt = xr2_web.track_event("sign_up")
+
+        assert receipt.reason == "no_trace"
         assert told(caplog) == []
 
     def test_no_trace_outside_of_any_scope_names_the_way_out_once(
@@ -497,6 +507,22 @@ class TestWaiting:
         await self.serve(runtime, lambda: xr2_web.track_event("paid"), is_async=False)
 
         assert [event["user_id"] for event in events(runtime)] == [None]
+
+    async def test_what_outlives_its_request_waits_for_nobody(self, runtime: Runtime, events: Events) -> None:
+        """Trap 6: `Scope.awaits_response` and, for what waits for the end, `Scope.is_ended` in `decide`."""
+        works: list[Callable[[], Any]] = []
+        pay = xr2_web.track("paid", after="response")(lambda: None)
+
+        await self.serve(
+            runtime, lambda: works.extend([propagate(lambda: xr2_web.track_event("worked")), propagate(pay)])
+        )
+        for work in works:
+            work()
+
+        assert sorted((event["event_name"], event["user_id"]) for event in events(runtime)) == [
+            ("paid", None),
+            ("worked", None),
+        ]
 
     async def test_a_coroutine_settles_it_at_once(self, runtime: Runtime, events: Events) -> None:
         arrived: list[Any] = []
@@ -1115,6 +1141,7 @@ class TestRoutes:
     def test_a_named_route_counts_no_get_and_says_so_once(
         self, make_runtime: RuntimeMaker, events: Events, caplog: pytest.LogCaptureFixture
     ) -> None:
+        """Trap 29, for a route: the rule of `Routes.find` admits no method that only shows."""
         runtime = make_runtime(events={"checkout": "paid"})
 
         for _ in range(2):

@@ -19,6 +19,11 @@ from .runtime import Runtime, default
 from .scope import Scope
 from .unbound import tell_outside
 
+_NO_PROMPT = (
+    "xr2_web.no_trace: %r is not sent: its visitor has seen no prompt, or came without the token of the page that "
+    "fetched one (told while xR2 is on this machine)"
+)
+
 _UNBOUND = (
     "xr2_web.no_scope: %r was tracked outside of a request; bind with xr2_web.scope(trace_id=...), and in a thread of "
     "a request with propagate(function)"
@@ -144,6 +149,9 @@ def _no_trace(runtime: Runtime, scope: Scope | None, draft: Draft) -> Receipt:
             runtime.tell_once("unbound", _UNBOUND, draft.event)
     elif scope.has_lost_traces:
         return OTHER_USER
+    elif runtime.is_local:
+        # While developing it is the answer to "nothing arrives"; in production most visitors have seen no prompt.
+        runtime.tell_once(("no_trace", draft.event), _NO_PROMPT, draft.event)
     return NO_TRACE
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .drafts import Outstanding, decide, record
 from .identity import Carried, Steps, claim, has_consent, settle
@@ -22,6 +22,13 @@ from .tracking import untracked
 logger = logging.getLogger("xr2_web")
 
 CARRY_NAMES = {"cookie": "xr2_carry", "session": "xr2_carry", "header": "X-Xr2-Carry", "none": ""}
+
+
+class Registered(NamedTuple):
+    """A view as it is registered, and the names that rules may call its route by."""
+
+    view: object
+    names: tuple[str | None, ...]
 
 
 class Exchange:
@@ -76,12 +83,15 @@ class Exchange:
             else:
                 self.runtime.count("aborted")
 
-    def look_at(self, views: Iterable[object]) -> None:
-        """Tell which views of the application are registered beneath their ``@track``: they are never reported."""
+    def look_at(self, registered: Iterable[Registered]) -> None:
+        """Tell what of an application is never reported: views registered beneath their ``@track``, unknown routes."""
         try:
-            for view, event in untracked(views):
+            found = list(registered)
+            for view, event in untracked(each.view for each in found):
                 name = f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
                 self.runtime.tell_once(("untracked", name, event), _UNTRACKED, name, event)
+            for name in self._routes.unknown(each.names for each in found):
+                self.runtime.tell_once(("unknown", name), "xr2_web.route_unknown: EVENTS names no route: %s", name)
         except Exception:
             # Applications of all kinds come by here, and what they show as their routes may be anything.
             logger.exception("xr2_web.look_failed")

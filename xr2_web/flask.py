@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from . import settings
 from .behind import is_behind
 from .bodies import Body
-from .exchange import Exchange, make_private
+from .exchange import Exchange, Registered, make_private
 from .identity import note_login, settle
 from .runtime import Runtime, started
 from .scope import Scope, bind, bound, unbind
@@ -78,7 +78,7 @@ def _wrapped(application: WSGIApplication, app: Flask, exchange: Exchange) -> WS
         nonlocal is_first
         if is_first:
             is_first = False
-            exchange.look_at(app.view_functions.values())
+            exchange.look_at(Registered(view, (endpoint,)) for endpoint, view in app.view_functions.items())
         if KEY in environ:
             environ[KEY].tell_twice()
             return application(environ, start_response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from . import values
@@ -112,6 +112,18 @@ class Routes:
 
     def __bool__(self) -> bool:
         return bool(self._names or self._paths)
+
+    def unknown(self, routes: Iterable[tuple[str | None, ...]]) -> list[str]:
+        """Return the names of rules that none of an application's routes has, each with the nearest that one has.
+
+        Of an application that shows no routes nothing is known.
+        """
+        import difflib
+
+        names = {name for route in routes for name in route if name}
+        missing = [name for name in self._names if names and name not in names]
+        nearest = {name: difflib.get_close_matches(name, names, n=1) for name in missing}
+        return [f"{name!r}; did you mean {nearest[name][0]!r}?" if nearest[name] else repr(name) for name in missing]
 
     def find(self, runtime: Runtime, scope: Scope, status: int, headers: Mapping[str, str]) -> list[Outstanding]:
         """Return the events of a response that is no error."""

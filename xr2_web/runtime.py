@@ -53,6 +53,7 @@ class Runtime:
         chance: Chance | None = None,
     ) -> None:
         self.settings = chosen
+        self.is_local = chosen.is_local
         self.chance: Chance = chance or Chance()
         self.copies: dict[Any, Prompt] = {}
         """The last good copy of each prompt, without its trace."""

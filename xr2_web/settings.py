@@ -79,6 +79,11 @@ class Settings(NamedTuple):
         return self.enabled and self.api_key is not None
 
     @property
+    def is_local(self) -> bool:
+        """Whether xR2 is on this machine, as while developing."""
+        return _is_loopback(self.base_url)
+
+    @property
     def why_inactive(self) -> str:
         """The setting that keeps everything off, for messages."""
         return "ENABLED is false" if not self.enabled else "API_KEY is not set"

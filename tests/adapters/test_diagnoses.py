@@ -11,7 +11,7 @@ import xr2_web
 from xr2_web import aget_prompt, configure, get_prompt, track, track_event
 
 from ..local_xr2 import LocalXr2
-from .modes import DJANGO, DJANGO_SYNC, FASTAPI, FLASK, STARLETTE
+from .modes import DJANGO, DJANGO_SYNC, FASTAPI, FLASK, LITESTAR, QUART, STARLETTE
 
 
 def told(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
@@ -21,6 +21,8 @@ def told(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 
 class TestInstalledTwice:
+    """Trap 18: `Exchange.tell_twice` says so, once."""
+
     @pytest.mark.parametrize("mode", DJANGO)
     def test_in_django(self, open_site: Any, caplog: pytest.LogCaptureFixture) -> None:
         from django.conf import settings
@@ -328,3 +330,54 @@ class TestTrackAboveTheRoute:
         (message,) = told(caplog, "track_above_route")
         assert f"{__name__}.{type(self).__qualname__}" in message
         assert "above is registered without its @track('ordered')" in message
+
+
+class TestUnknownRoutes:
+    """A name in EVENTS that no route has would never be an event."""
+
+    EVENTS = {"chekout": "purchase_completed", "buy": "bought", "POST /nowhere": "seen"}  # noqa: RUF012
+
+    @pytest.mark.parametrize("mode", [*FLASK, *STARLETTE, *FASTAPI, *QUART, *LITESTAR])
+    def test_one_is_told_with_the_nearest(self, mode: Any, open_site: Any, caplog: pytest.LogCaptureFixture) -> None:
+        site = open_site(events=self.EVENTS)
+
+        site.visitor().get("/")
+        site.visitor().get("/")
+
+        # Inside of Litestar a middleware does not see the application.
+        is_seen = mode.name not in ("litestar-async", "litestar-thread")
+        expected = ["xr2_web.route_unknown: EVENTS names no route: 'chekout'; did you mean 'checkout'?"]
+        assert told(caplog, "route_unknown") == (expected if is_seen else [])
+
+    @pytest.mark.parametrize("mode", DJANGO[:1])
+    def test_in_django_a_check_reports_it(self, open_site: Any) -> None:
+        from django.core import checks
+        from django.http import HttpResponse
+        from django.urls import include, path
+
+        shop = ([path("sale", HttpResponse, name="sale")], "shop")
+        events = {**self.EVENTS, "shop:sale": "sold", "sale": "sold"}
+
+        open_site(extend=lambda patterns: patterns.append(path("shop/", include(shop))), events=events)
+
+        found = [each.msg for each in checks.run_checks(tags=["xr2_web"]) if each.id == "xr2_web.W003"]
+        assert found == [
+            "XR2[\"EVENTS\"] names no view: 'chekout'; did you mean 'checkout'?",
+            "XR2[\"EVENTS\"] names no view: 'sale'; did you mean 'shop:sale'?",
+        ]
+
+    def test_an_application_that_shows_no_routes_is_believed(
+        self, local_xr2: LocalXr2, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        testclient = pytest.importorskip("starlette.testclient")
+        from starlette.responses import PlainTextResponse
+
+        from xr2_web.starlette import Xr2Middleware
+
+        app = Xr2Middleware(
+            PlainTextResponse("plain"), api_key=local_xr2.api_key, base_url=local_xr2.base_url, events={"buy": "bought"}
+        )
+
+        testclient.TestClient(app).get("/")
+
+        assert told(caplog, "route_unknown") == []

@@ -11,6 +11,8 @@ from django.core.checks import CheckMessage, register
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from ..errors import ConfigurationError
+from ..exchange import Registered
+from ..rules import Routes
 from ..tracking import untracked
 from .incoming import operations
 from .installation import read_settings
@@ -27,10 +29,19 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 @register("xr2_web")
+def check_routes(**_: Any) -> list[CheckMessage]:
+    """Report names in EVENTS that no view has."""
+    try:
+        rules = Routes(read_settings().events)
+    except ConfigurationError:
+        return []
+    unknown = rules.unknown(each.names for each in _registered())
+    return [checks.Warning(f'XR2["EVENTS"] names no view: {name}', id="xr2_web.W003") for name in unknown]
+
+
+@register("xr2_web")
 def check_views(**_: Any) -> list[CheckMessage]:
     """Report a ``@track`` above the decorator that registers the view, as ``@api.post`` of django-ninja does."""
-    if not getattr(django_settings, "ROOT_URLCONF", None):
-        return []
     return [
         checks.Warning(
             f'{_name(view)} is registered without its @track("{event}"), and is never reported.',
@@ -38,7 +49,7 @@ def check_views(**_: Any) -> list[CheckMessage]:
             obj=view,
             id="xr2_web.W002",
         )
-        for view, event in untracked(_views(get_resolver().url_patterns))
+        for view, event in untracked(each.view for each in _registered())
     ]
 
 
@@ -47,13 +58,20 @@ def _name(view: object) -> str:
     return f"{getattr(view, '__module__', '')}.{getattr(view, '__qualname__', '')}"
 
 
-def _views(patterns: list[Any]) -> Iterator[object]:
+def _registered() -> list[Registered]:
+    has_urls = getattr(django_settings, "ROOT_URLCONF", None)
+    return list(_of_patterns(get_resolver().url_patterns, ())) if has_urls else []
+
+
+def _of_patterns(patterns: list[Any], namespaces: tuple[str, ...]) -> Iterator[Registered]:
     for pattern in patterns:
         if isinstance(pattern, URLResolver):
-            yield from _views(pattern.url_patterns)
+            inner = (*namespaces, pattern.namespace) if pattern.namespace else namespaces
+            yield from _of_patterns(pattern.url_patterns, inner)
         elif isinstance(pattern, URLPattern):
-            yield pattern.callback
-            yield from (operation.view_func for operation in operations(pattern.callback))
+            names = (":".join((*namespaces, pattern.name or pattern.lookup_str)),)
+            yield Registered(pattern.callback, names)
+            yield from (Registered(operation.view_func, names) for operation in operations(pattern.callback))
 
 
 @register("xr2_web", deploy=True)

@@ -21,7 +21,7 @@ from ..runtime import Runtime, logger, started
 from ..scope import Scope, bind, unbind
 from ..settings import Settings, SettingsKeywords
 from .incoming import KEY, Incoming
-from .routes import views
+from .routes import registered
 
 
 class Xr2Middleware:
@@ -41,7 +41,7 @@ class Xr2Middleware:
         kind = scope["type"]
         if self._is_new:
             self._is_new = False
-            self.exchange.look_at(views(self.app))
+            self.exchange.look_at(registered(self.app))
         if KEY in scope or kind not in ("http", "websocket"):
             if kind == "lifespan":
                 send = lifespan.closing(self.runtime, send, to_thread.run_sync)

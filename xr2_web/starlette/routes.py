@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from starlette.types import Scope as AsgiScope
 
+from ..exchange import Registered
+
 _MOST_LAYERS = 50
 
 
@@ -57,16 +59,21 @@ def _of_url_map(scope: AsgiScope, path: str, app: object) -> Served:
     return Served()
 
 
-def views(app: object) -> Iterator[object]:
+def registered(app: object) -> Iterator[Registered]:
     """Return the views of the application that stands inside of the middleware, as far as it shows them."""
     for layer in _layers(app):
-        yield from getattr(layer, "view_functions", {}).values()
+        for endpoint, view in getattr(layer, "view_functions", {}).items():
+            yield Registered(view, (endpoint,))
         yield from _endpoints(getattr(layer, "routes", ()))
 
 
-def _endpoints(routes: Iterable[Any]) -> Iterator[object]:
+def _endpoints(routes: Iterable[Any]) -> Iterator[Registered]:
     for route in routes:
-        yield getattr(route, "endpoint", None)
+        endpoint = getattr(route, "endpoint", None)
+        yield Registered(endpoint, (getattr(route, "name", None), getattr(endpoint, "__name__", None)))
+        for handler in getattr(route, "route_handlers", ()):
+            view = getattr(handler, "fn", None)
+            yield Registered(view, (getattr(handler, "name", None), _name(view)))
         # FastAPI keeps an included router as it was given.
         yield from _endpoints(getattr(getattr(route, "original_router", route), "routes", None) or ())
 
