@@ -84,6 +84,15 @@ def hidden(function: Callable[..., Any]) -> Callable[..., Any]:
     return decorated
 
 
+resolved: list[str] = []
+
+
+def resolve() -> type:
+    """Tell that an annotation is looked up."""
+    resolved.append("cart")
+    return int
+
+
 class TestFunctions:
     def test_a_function(self, seen: Seen) -> None:
         @bought
@@ -686,6 +695,30 @@ class TestKind:
 
         assert signature.parameters["cart"].annotation == signature.return_annotation == "Unknown"
         assert signature.parameters["price"].annotation is int
+
+    def test_annotations_are_resolved_once_however_often_a_method_is_decorated(self) -> None:
+        """Django's ``method_decorator`` decorates for every request."""
+
+        class Shop:
+            def buy(self, cart: resolve()) -> None:  # type: ignore[valid-type]
+                """Buy it."""
+
+        resolved.clear()
+        for _ in range(3):
+            method = functools.wraps(Shop.buy)(functools.partial(Shop().buy))
+            signature = inspect.signature(bought(method))
+
+        assert signature.parameters["cart"].annotation is int
+        assert resolved == ["cart"]
+
+    def test_a_bound_method_keeps_the_signature_that_is_left(self) -> None:
+        class Shop:
+            @hidden
+            def buy(self, price: int) -> None:
+                """Buy it."""
+
+        assert list(inspect.signature(bought(Shop().buy)).parameters) == ["price"]
+        assert list(inspect.signature(bought(hidden(Shop().buy))).parameters) == ["price"]
 
     def test_a_partial_keeps_the_signature_that_is_left(self) -> None:
         def buy(thing: str, price: int) -> None:

@@ -11,8 +11,9 @@ import contextlib
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from .behind import called, layers
 
@@ -66,9 +67,24 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
     FastAPI before 0.123 looks their names up in the module of the wrapper, which is this one.
     """
-    signature = inspect.signature(function)
-    names = getattr(inspect.unwrap(called(function)), "__globals__", {})
+    stated = inspect.unwrap(function, stop=_has_signature_of_its_own)
+    if not isinstance(stated, FunctionType) or _has_signature_of_its_own(stated):
+        return _resolved(inspect.signature(function), getattr(inspect.unwrap(called(function)), "__globals__", {}))
+    # Kept, since Django's method_decorator decorates the same method anew for every request.
+    found = _signatures.get(stated)
+    if found is None:
+        found = _signatures[stated] = _resolved(inspect.signature(stated), stated.__globals__)
+    return found
 
+
+_signatures: WeakKeyDictionary[FunctionType, inspect.Signature] = WeakKeyDictionary()
+
+
+def _has_signature_of_its_own(function: object) -> bool:
+    return hasattr(function, "__signature__") or isinstance(function, MethodType)
+
+
+def _resolved(signature: inspect.Signature, names: dict[str, Any]) -> inspect.Signature:
     def resolved(annotation: Any) -> Any:
         # One by one: what is imported for type checkers only must not cost the others.
         with contextlib.suppress(Exception):
