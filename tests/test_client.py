@@ -270,9 +270,9 @@ class TestRequests:
 
 
 class TestSilence:
-    """Whatever keeps a caller waiting: back by the deadline, and no thread stays behind.
+    """Trap 34: whatever keeps a caller waiting, it is back by the deadline, and no thread stays behind.
 
-    What holds it is ``_DeadlineStream._time_left`` for the sync client, ``asyncio.timeout`` in
+    What holds it is ``_left_or_raise`` in ``_DeadlineStream`` for the sync client, ``asyncio.timeout`` in
     ``AsyncTransport.send`` for the async one, and for both the one shared look-up in ``Resolver.begin``.
     """
 
@@ -378,6 +378,7 @@ class TestSilence:
     def test_a_resolver_that_hangs_holds_one_thread_however_many_call(
         self, colour: Colour, caplog: pytest.LogCaptureFixture
     ) -> None:
+        """Trap 34: `DeadlineBackend` waits for `Resolver.begin` so long and no longer, and the look-up is shared."""
         release = threading.Event()
         looked_up: list[object] = []
 

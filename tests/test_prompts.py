@@ -484,7 +484,7 @@ class TestOutage:
         assert deadline - 0.05 <= took < deadline + 0.5
 
     def test_a_server_that_drips_does_not_stretch_it(self, talk: Talk, fetch: Fetch) -> None:
-        """Trap 34."""
+        """Trap 34: each read of `_DeadlineStream` is cut to what is left, and `AsyncTransport.send` is as a whole."""
 
         def drip(connection: Connection) -> None:
             connection.drip(good(), interval=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.runtime import Runtime
 
 from .local_xr2 import LocalXr2
-from .scripted_server import Connection, ScriptedServer
+from .scripted_server import Connection, ScriptedServer, answer, each_request
 
 
 def make_runtime(**keywords: object) -> Runtime:
@@ -305,6 +306,23 @@ def test_sigterm_with_a_handler_that_exits_delivers(local_xr2: LocalXr2, trace_i
 
     assert done.returncode == 0
     assert len(local_xr2.events()) == 100
+
+
+def test_each_of_two_keys_sends_its_own_events_only() -> None:
+    """Trap 35, as far as memory goes: staging beside production. Each `Process` has its own outbox and courier."""
+    body = b'{"status": "success", "event_id": "1", "trace_id": "evt_1", "event_name": "", "is_duplicate": false}'
+    taken = each_request(answer(body=body))
+    keys = ["key_of_staging", "key_of_production"]
+    with ScriptedServer(taken) as server:
+        runtimes = [make_runtime(api_key=key, base_url=server.base_url) for key in keys]
+        for key, runtime in zip(keys, runtimes, strict=True):
+            track(runtime, "evt_1", f"with_{key}")
+        for runtime in runtimes:
+            runtime.close()
+
+    sent = {request.headers["authorization"]: json.loads(request.body)["event_name"] for request in server.requests}
+    assert sent == {f"Bearer {key}": f"with_{key}" for key in keys}
+    assert len(server.requests) == len(keys)
 
 
 class TestFork:

@@ -192,6 +192,7 @@ class TestPropagate:
         assert (price.__name__, price.__doc__) == ("price", "Tell it.")
 
     def test_a_coroutine_function_sees_the_scope_while_it_runs(self, runtime: Runtime) -> None:
+        """Traps 6 and 27."""
         scope = Scope.by_hand(runtime)
 
         async def look() -> Scope | None:

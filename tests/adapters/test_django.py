@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
@@ -23,7 +25,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connection, connections, transaction
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import include
 from django.urls import path as url
 from django.utils.decorators import method_decorator
@@ -38,6 +40,7 @@ from django.views.generic import FormView
 
 import xr2_web
 from xr2_web import current, get_prompt, redirected, track, track_event
+from xr2_web.django import Xr2Middleware
 from xr2_web.django.installation import at_commit
 from xr2_web.models import Trace
 from xr2_web.scope import bound
@@ -452,7 +455,7 @@ def test_a_callback_of_the_application_that_fails_costs_no_event_of_ours(open_si
 @pytest.mark.parametrize("mode", DJANGO_SYNC[:1])
 @pytest.mark.parametrize("is_atomic", [False, True])
 def test_an_event_that_cannot_be_kept_does_not_break_the_order(open_site, is_atomic, caplog):
-    """Trap 33: an outbox that fails, in a transaction and without one."""
+    """Trap 33: an outbox that fails, in a transaction and without one. `Runtime._put` lets nothing through."""
 
     def order(request):
         with transaction.atomic() if is_atomic else nullcontext():
@@ -473,7 +476,7 @@ def test_an_event_that_cannot_be_kept_does_not_break_the_order(open_site, is_ato
 
 @pytest.mark.usefixtures("_django_database")
 def test_a_callback_that_fails_at_the_commit_does_not_break_it(caplog):
-    """``robust=True``, and a function that Django can name in its log."""
+    """Trap 33: ``robust=True`` in `_defer`, and a function that Django can name in its log."""
 
     def fail():
         raise OSError("no room")
@@ -825,6 +828,35 @@ def test_a_file_response_is_left_to_the_server_and_makes_its_event(open_site, tm
     assert site.event_names() == ["fetched"]
 
 
+@pytest.mark.parametrize("mode", DJANGO[:1])
+def test_a_worker_that_is_told_to_end_in_a_view_leaves_nothing_bound(site):
+    """Trap 23: gunicorn raises it in a worker that takes too long, and Django lets it pass through all middleware.
+
+    It protects the ``finally`` of `Xr2Middleware.__call__`: of any other exception Django makes a response.
+    """
+
+    def slow(request):
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        Xr2Middleware(slow)(RequestFactory().post("/slow"))
+
+    assert bound() is None
+
+
+@pytest.mark.parametrize("mode", DJANGO[:1])
+async def test_an_async_view_that_is_cancelled_leaves_nothing_bound(site):
+    """Trap 23: a client has gone. It protects the ``finally`` of `Xr2Middleware._acall`."""
+
+    async def slow(request):
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await Xr2Middleware(slow)(RequestFactory().post("/slow"))
+
+    assert bound() is None
+
+
 @pytest.mark.parametrize("mode", DJANGO)
 def test_a_session_middleware_inside_of_ours_is_named(open_site, caplog):
     """Trap 8: the session is saved before ours writes into it."""
@@ -879,7 +911,10 @@ def maintenance(get_response):
 
 @pytest.mark.parametrize("mode", [*DJANGO_SYNC[1:], *DJANGO_ASYNC[1:]])
 def test_events_are_delivered_when_the_server_ends_the_lifespan(open_site, local_xr2):
-    """Trap 25: Django has no lifespan of its own; nothing is flushed by hand here."""
+    """Trap 25: Django has no lifespan of its own, and `lifespan.answer` closes the runtime.
+
+    An event may arrive without that, but then the courier's threads go on.
+    """
     from xr2_web.django import asgi as with_lifespan
 
     site = open_site()
@@ -901,8 +936,11 @@ def test_events_are_delivered_when_the_server_ends_the_lifespan(open_site, local
 
         await application({"type": "lifespan"}, receive, send)
 
+    before = set(threading.enumerate())
     async_to_sync(serve)()
+    left = [each.name for each in set(threading.enumerate()) - before if each.name.startswith("xr2-courier")]
 
+    assert left == []
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert [event["event_name"] for event in local_xr2.events()] == ["paid"]
 

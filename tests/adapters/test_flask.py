@@ -422,7 +422,10 @@ def test_views_of_nested_blueprints_are_found_and_named(serve):
 
 
 def test_a_streamed_body_in_the_request_context_makes_each_event_once(serve):
-    """Trap 16: the teardown of the context runs twice there."""
+    """Trap 16: the teardown of the context runs twice there. `Scope._take` and `Body._end` hand over once only.
+
+    An event that is made twice arrives once all the same, so what is counted is what was made.
+    """
     torn_down = []
 
     @track("purchase_completed")
@@ -440,14 +443,37 @@ def test_a_streamed_body_in_the_request_context_makes_each_event_once(serve):
     torn_down.clear()
 
     answer = visitor.post("/place")
+    answer.native.close()  # as servers do
 
     assert answer.text == "True"
     assert sorted(visitor.site.event_names()) == ["ordered", "purchase_completed", "shown"]
     assert torn_down
+    assert visitor.site.runtime.counts == {"prompt_fetched": 1, "delivered": 3}
+
+
+def test_a_streamed_body_in_the_request_context_ends_with_the_body_and_not_with_the_context(serve):
+    """Trap 16: the context may be torn down long before the body ends, and once more after it.
+
+    It protects that ``Xr2.init_app`` ends the scope of what streams in `Body`, and in no teardown.
+    """
+
+    @track("purchase_completed", after="response")
+    def place():
+        return stream_with_context(iter(["one", "two"]))
+
+    visitor = serve(place, events={"place": "ordered"})
+
+    visitor.abandon("/place")
+
+    assert visitor.site.events() == []
+    assert visitor.site.runtime.counts == {"prompt_fetched": 1, "aborted": 2}
 
 
 def test_a_client_that_keeps_the_context_makes_each_event_once(serve):
-    """Trap 16: ``with app.test_client()`` leaves the context open until the next request."""
+    """Trap 16: ``with app.test_client()`` leaves the context open until the next request.
+
+    An event that is made twice arrives once all the same, so what is counted is what was made.
+    """
 
     @track("purchase_completed")
     def place():
@@ -463,6 +489,22 @@ def test_a_client_that_keeps_the_context_makes_each_event_once(serve):
         client.get("/")
 
     assert visitor.site.event_names() == ["purchase_completed"]
+    assert visitor.site.runtime.counts == {"prompt_fetched": 1, "delivered": 1}
+
+
+def test_a_plain_response_that_nobody_reads_or_closes_makes_its_events(serve):
+    """Trap 17: ``client.post("/buy")``. It protects `exchange.finish` in `_depart`, which needs no body to end."""
+
+    @track("purchase_completed", after="response")
+    def place():
+        return "bought"
+
+    visitor = serve(place, events={"place": "ordered"})
+
+    response = visitor.site.app.test_client(use_cookies=False).post("/place", headers=visitor.sent())
+
+    assert sorted(visitor.site.event_names()) == ["ordered", "purchase_completed"]
+    response.close()
 
 
 def test_an_event_of_a_teardown_has_the_trace(serve):
@@ -523,6 +565,8 @@ def test_an_aborted_view_is_no_event(serve):
 
 
 def test_an_exception_passes_through_a_testing_client(serve):
+    """Trap 23: the ``finally`` around the application in `_wrapped` unbinds where it raises, too."""
+
     def place():
         raise LookupError("the application's own")
 
@@ -590,8 +634,9 @@ def test_work_that_outlives_its_request_reports_under_its_trace(serve):
     assert [event["trace_id"] for event in visitor.site.events()] == [visitor.trace_id]
 
 
-def test_the_session_of_an_idle_page_is_not_accessed(serve):
-    """Trap 10."""
+@pytest.mark.parametrize("carry", ["header", "session"])
+def test_neither_an_idle_page_nor_an_event_accesses_the_session(serve, carry):
+    """Trap 10: `_session` reads the token, and the user, past the mark by which Flask adds ``Vary``."""
     accessed = []
 
     class Interface(Flask.session_interface.__class__):
@@ -602,12 +647,14 @@ def test_the_session_of_an_idle_page_is_not_accessed(serve):
     def extend(app):
         app.session_interface = Interface()
 
-    visitor = serve(extend=extend, carry="header")
+    visitor = serve(extend=extend, carry=carry)
+    accessed.clear()
 
-    visitor.get("/")
-    visitor.post("/event/paid")
+    answers = [visitor.get("/"), visitor.post("/event/paid")]
 
-    assert not any(accessed)
+    assert accessed == [False, False]
+    assert [answer.header("vary") for answer in answers] == [None, None]
+    assert answers[1].text == "accepted"
 
 
 def test_without_a_secret_key_cookies_carry_and_sessions_are_named(open_site, caplog):
@@ -703,6 +750,27 @@ def test_interleaved_bodies_see_their_own_scope_and_leave_none(serve):
     bodies[1].close()
 
     assert seen[0] == seen[2] != seen[1] == seen[3]
+    assert bound() is None
+
+
+def test_a_body_that_is_closed_early_cleans_up_within_its_scope(serve):
+    """Trap 2: a generator that is closed runs its ``finally``. It protects the binding in `Body.close`."""
+
+    def story():
+        def parts():
+            try:
+                yield "one"
+                yield "two"
+            finally:
+                track_event("left")
+
+        return parts()
+
+    visitor = serve(story)
+
+    visitor.abandon("/story")
+
+    assert [(event["event_name"], event["trace_id"]) for event in visitor.site.events()] == [("left", visitor.trace_id)]
     assert bound() is None
 
 

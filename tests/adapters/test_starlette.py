@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -511,7 +512,7 @@ def test_a_name_as_identity_leaves_as_its_keyed_hash(serve):
 
 
 def test_the_end_of_the_lifespan_delivers_what_waits(local_xr2):
-    """Trap 25: nothing is flushed by hand here."""
+    """Trap 25: `lifespan.closing`. An event may arrive without it, but then the courier's threads go on."""
 
     async def both(request):
         await aget_prompt("welcome")
@@ -520,11 +521,14 @@ def test_the_end_of_the_lifespan_delivers_what_waits(local_xr2):
 
     app = Starlette(routes=[Route("/both", both)])
     app.add_middleware(Xr2Middleware, api_key=local_xr2.api_key, base_url=local_xr2.base_url, outbox="memory")
+    before = set(threading.enumerate())
 
     with TestClient(app) as client:
         client.get("/both")
+    left = [each.name for each in set(threading.enumerate()) - before if each.name.startswith("xr2-courier")]
 
     assert [event["event_name"] for event in local_xr2.events()] == ["tried"]
+    assert left == []
 
 
 def test_settings_that_cannot_work_are_told_at_start_though_servers_swallow_what_is_raised_there(caplog):

@@ -95,7 +95,7 @@ async def checkout(page: Page) -> Reply:
     """Show a form, and answer an invalid one with 200 as form views do."""
     if "price" in page.query:
         return Reply(status=302, headers={"Location": "/thanks", "X-Price": page.query["price"]})
-    return Reply("the form, perhaps with its errors")
+    return Reply("the form, perhaps with its errors", headers={"X-Price": "0"})
 
 
 @view("/thanks", track("thanked", methods="GET"))

@@ -188,12 +188,19 @@ class TestDjango:
         assert (seen, user_id) == (trace_id, "7")
         assert session_id
 
-    def test_a_page_that_only_sends_a_task_stays_as_it_was(self, client: Client) -> None:
-        """Trap 10: no cookie, no ``Vary``. Protects that sending asks without marking the session as accessed."""
+    def test_a_page_that_only_sends_a_task_stays_as_it_was(
+        self, client: Client, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Trap 10: no cookie, no ``Vary``, and nothing is begun that would have to be carried on.
+
+        Protects that sending asks without marking the session as accessed, and that `_passenger` claims no scope that
+        has no session.
+        """
         response = client.post("/buy")
 
         assert response.cookies == {}
         assert "Vary" not in response.headers
+        assert [record for record in caplog.records if record.name == "xr2_web"] == []
 
     async def test_in_an_async_view_a_user_that_is_not_loaded_does_not_go_along(
         self, client: Client, local_xr2: LocalXr2

@@ -59,6 +59,7 @@ def test_a_view_is_an_event_when_it_answers(site, visitor):
 
 @pytest.mark.parametrize("status", [400, 404, 500])
 def test_an_error_is_no_event(site, visitor, status):
+    """Trap 29, for a form that is refused: `decide` looks at the status."""
     answer = visitor.post("/buy", status=status)
 
     assert answer.status == status

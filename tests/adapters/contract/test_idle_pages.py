@@ -1,4 +1,4 @@
-"""Trap 10: a page that neither fetches nor tracks is byte for byte the application's."""
+"""Traps 10 and 32: a page that neither fetches nor tracks is byte for byte the application's, and may be public."""
 
 from __future__ import annotations
 

@@ -63,6 +63,21 @@ def test_no_payload_holds_the_value_of_a_cookie(open_site, carry):
     assert not [value for value in visitor.seen_cookies if value in sent]
 
 
+def test_no_payload_of_a_session_that_was_there_first_holds_its_key(open_site):
+    """Trap 20: `Scope.add` begins a session id of ours, at random, and takes no key that is there already."""
+    site = open_site(has_users=True)
+    visitor = site.visitor()
+    visitor.post("/login/ada")
+    visitor.get("/product/welcome")
+
+    visitor.post("/event/paid")
+
+    (event,) = site.events()
+    assert event["session_id"]
+    assert visitor.seen_cookies
+    assert not [value for value in visitor.seen_cookies if value in json.dumps(event)]
+
+
 def test_a_purchase_is_not_credited_to_the_prompt_of_another_user_of_the_computer(site):
     """Trap 31: A fetches, logs out, B logs in and buys."""
     visitor = site.visitor()
