@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "xr2_web"
 
 LAYERS = [
-    {"_version", "errors", "forks"},
+    {"_version", "errors", "forks", "loops", "failures"},
     {"once"},
     {"rendering", "values", "pacing"},
     {"models", "readers", "incoming", "behind"},

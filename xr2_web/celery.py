@@ -77,7 +77,9 @@ def _enter(task: Task[Any, Any], **_: Any) -> None:
     former = bound() if task.request.is_eager else None
     scope = _TaskScope()
     scope.former = former
-    scope.runtime = default() if former is None else former.runtime
+    scope.runtime = default()
+    if former is not None:
+        scope.runtime, scope.transactions = former.runtime, former.transactions
     bind(scope)
     _runtimes.add(scope.runtime)
     written = _header_of(task)

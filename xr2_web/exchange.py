@@ -6,11 +6,11 @@ body has left. Adapters bind the scope and translate; they decide nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from .drafts import Outstanding, decide, record
+from .failures import tell_failed
 from .identity import Carried, Steps, claim, has_consent, settle
 from .incoming import WAITING, Incoming
 from .outbox import Entry
@@ -18,8 +18,6 @@ from .rules import Routes
 from .runtime import Runtime
 from .scope import Scope
 from .tracking import untracked
-
-logger = logging.getLogger("xr2_web")
 
 CARRY_NAMES = {"cookie": "xr2_carry", "session": "xr2_carry", "header": "X-Xr2-Carry", "none": ""}
 
@@ -59,8 +57,8 @@ class Exchange:
             scope.status = status
             yield from self._make_waiting_events(scope, status, headers)
             token = yield from self._token(scope, status)
-        except Exception:
-            logger.exception("xr2_web.depart_failed")
+        except Exception as exc:  # noqa: BLE001
+            tell_failed("depart_failed", exc)
         return token
 
     def finish(self, scope: Scope, *, is_complete: bool) -> None:
@@ -92,9 +90,9 @@ class Exchange:
                 self.runtime.tell_once(("untracked", name, event), _UNTRACKED, name, event)
             for name in self._routes.unknown(each.names for each in found):
                 self.runtime.tell_once(("unknown", name), "xr2_web.route_unknown: EVENTS names no route: %s", name)
-        except Exception:
+        except Exception as exc:  # noqa: BLE001
             # Applications of all kinds come by here, and what they show as their routes may be anything.
-            logger.exception("xr2_web.look_failed")
+            tell_failed("look_failed", exc)
 
     def tell_twice(self) -> None:
         """Tell once that a request has come through two installations, of which the outer one serves it."""

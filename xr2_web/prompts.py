@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from . import wire
 from .errors import InvalidValue, PromptUnavailable
+from .loops import is_on_a_loop
 from .models import Prompt, Response
 from .runtime import Runtime, default
 from .scope import PromptKey, Scope, bound, new_trace
@@ -181,10 +181,7 @@ def _check(fallback: object) -> None:
 
 
 def _warn_on_a_loop(runtime: Runtime) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    runtime.tell_once(
-        "blocking", "xr2_web.blocking_call: get_prompt() blocks the running event loop; await aget_prompt() there"
-    )
+    if is_on_a_loop():
+        runtime.tell_once(
+            "blocking", "xr2_web.blocking_call: get_prompt() blocks the running event loop; await aget_prompt() there"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,6 +10,7 @@ from weakref import ref
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, scoped_session, sessionmaker
 
+from .failures import tell_failed
 from .scope import Defer, Scope, bound
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ Sessions: TypeAlias = (
 )
 
 _KEY, _WRITTEN = "xr2_web.followed", "xr2_web.has_written"
-
-logger = logging.getLogger("xr2_web")
 
 
 def follow_transactions(sessions: Sessions) -> None:
@@ -137,5 +135,5 @@ def _ended(session: Session, transaction: SessionTransaction) -> None:
 def _run(callback: Callable[[], None]) -> None:
     try:
         callback()
-    except Exception:
-        logger.exception("xr2_web.commit_failed")
+    except Exception as exc:  # noqa: BLE001
+        tell_failed("commit_failed", exc)

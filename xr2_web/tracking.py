@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from .behind import attributes
 from .drafts import Draft, Outstanding, as_of_now, place, record, refused, runtime_of
+from .failures import tell_failed
 from .identity import asettle, settle
 from .models import Receipt
 from .rules import Rule
@@ -20,8 +19,6 @@ from .wrapping import Call, wrap, wrap_handlers
 if TYPE_CHECKING:
     from decimal import Decimal
     from uuid import UUID
-
-logger = logging.getLogger("xr2_web")
 
 F = TypeVar("F", bound=Callable[..., Any])
 """The whole callable, and not its parameters and result: overloads, classes and methods stay what they are."""
@@ -166,7 +163,7 @@ class _Tracker:
             if found is not None and not _waits_for_commit(runtime, entered, found):
                 settle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
-            _tell_failed(exc)
+            tell_failed("tracking_failed", exc)
 
     async def aleave(self, entered: Scope | None, call: Call, function: Callable[..., Any]) -> None:
         try:
@@ -179,7 +176,7 @@ class _Tracker:
             if not (is_for_end and _waits_for_commit(runtime, entered, found)):
                 await asettle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
-            _tell_failed(exc)
+            tell_failed("tracking_failed", exc)
 
     def _found(
         self, runtime: Runtime, scope: Scope | None, call: Call, function: Callable[..., Any]
@@ -224,9 +221,3 @@ def _as_given(native: Any, args: tuple[Any, ...]) -> Any:
         if attributes(each).get("_request") is native:
             return each
     return native
-
-
-def _tell_failed(exc: Exception) -> None:
-    # Without its message, which may hold anything.
-    places = "".join(traceback.format_tb(exc.__traceback__))
-    logger.error("xr2_web.tracking_failed: %s\n%s", type(exc).__name__, places)

@@ -93,6 +93,7 @@ def test_every_message_is_explained() -> None:
     sources = "".join(each.read_text() for each in Path(xr2_web.__file__).parent.rglob("*.py"))
     logged = set(re.findall(r'"xr2_web\.(\w+): ', sources))
     logged.update(re.findall(r'logger\.\w+\(\s*"xr2_web\.(\w+)"', sources))
+    logged.update(re.findall(r'tell_failed\("(\w+)"', sources))
     logged.update(f"event_{kind}" for kind in re.findall(r'_tell\("(\w+)"', sources))
 
     assert len(logged) > 20

@@ -10,6 +10,7 @@ from celery import Celery, Task, shared_task
 
 from xr2_web import get_prompt, track, track_event
 from xr2_web.runtime import Runtime
+from xr2_web.scope import bound
 
 from ..conftest import RuntimeMaker
 from ..local_xr2 import LocalXr2
@@ -49,6 +50,17 @@ class TestTrackEvent:
 
         assert value(result) is None
         assert [whose(event) for event in arrived()] == [expected]
+
+    def test_in_an_eager_task_waits_for_the_transaction_that_it_runs_in(self, report: Any, runtime: Runtime) -> None:
+        waiting: list[Callable[[], None]] = []
+
+        with Door(runtime).visit():
+            get_prompt("welcome")
+            bound().enter_transaction(lambda callback: waiting.append(callback) or True)
+            result = report.apply(args=["reported"])
+
+        assert value(result) == "pending"
+        assert len(waiting) == 1
 
     def test_in_a_task_of_nobodys_has_no_trace(self, report: Any, runtime: Runtime, arrived: Callable[[], Any]) -> None:
         with Door(runtime).visit():

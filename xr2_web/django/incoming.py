@@ -6,7 +6,6 @@ The user is found without a query where possible, and without marking the sessio
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.utils.functional import LazyObject, empty
 
 from ..behind import attributes, enclosed, is_behind, layers
 from ..incoming import WAITING
+from ..loops import is_on_a_loop
 
 _UNKNOWN = object()
 
@@ -57,7 +57,7 @@ class Incoming:
         session: Any = getattr(self.native, "session", None)
         if session is None or session.session_key is None:
             return None
-        if not hasattr(session, "_session_cache") and _is_on_a_loop():
+        if not hasattr(session, "_session_cache") and is_on_a_loop():
             return WAITING
         accessed = session.accessed
         found = session.get(name)
@@ -121,11 +121,3 @@ def _key(user: Any) -> Any:
     found = getattr(user, "pk", None)
     # Django REST framework lets a user be anything.
     return getattr(user, "id", None) if found is None else found
-
-
-def _is_on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

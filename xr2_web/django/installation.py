@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 
 from django.conf import settings as django_settings
@@ -12,12 +11,13 @@ from django.db import connections, transaction
 from .. import settings
 from ..errors import ConfigurationError
 from ..exchange import Exchange
+from ..forks import ForkLock
 from ..runtime import Runtime, started
 from ..settings import Settings
 from .incoming import Incoming
 
 _installed: Exchange | None = None
-_lock = threading.Lock()
+_lock = ForkLock()
 
 
 def read_settings() -> Settings:
