@@ -989,6 +989,7 @@ atexit.register(lambda: print(client.check_api_key().ok))
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_does_not_share_its_parents_connections(self) -> None:
+        """Trap 24: the pid in `SyncTransport._pool`."""
         program = """
 import os, sys
 from xr2_web.client import xR2Client

@@ -801,6 +801,28 @@ class TestRule:
         assert "ada@example.org" not in caplog.text
 
 
+class TestGenerators:
+    def test_one_that_ends_where_nothing_is_bound_is_of_the_visitor_for_whom_it_began(
+        self, runtime: Runtime, events: Events
+    ) -> None:
+        """Trap 4: it may be finished anywhere. `_Tracker.enter` takes the scope at the first step, once."""
+
+        @xr2_web.track("read")
+        def chapters() -> Iterator[int]:
+            yield 1
+            yield 2
+
+        with Door(runtime).visit():
+            trace_id = xr2_web.get_prompt("welcome").trace_id
+            story = chapters()
+            parts = [next(story)]
+        with Door(runtime).visit():
+            parts += story
+
+        assert parts == [1, 2]
+        assert [(event["event_name"], event["trace_id"]) for event in events(runtime)] == [("read", trace_id)]
+
+
 class TestViews:
     """A view is an event when its response is no error and its method changes something."""
 
@@ -860,6 +882,18 @@ class TestViews:
         assert "buy" in line
         assert "'paid'" in line
         assert "methods={'GET'}" in line
+
+    def test_once_it_is_told_a_get_asks_when_no_more(self, runtime: Runtime) -> None:
+        asked: list[object] = []
+
+        @xr2_web.track("paid", when=lambda call: asked.append(call) or True)
+        def view() -> Answer:
+            return Answer()
+
+        for _ in range(3):
+            self.answer(runtime, view, method="GET")
+
+        assert len(asked) == 1
 
     @pytest.mark.parametrize("when", [lambda call: False, lambda call: 1 / 0])
     def test_a_get_that_would_have_been_none_as_a_post_is_not_told(
