@@ -802,7 +802,7 @@ class TestRule:
 
 
 class TestGenerators:
-    def test_one_that_ends_where_nothing_is_bound_is_of_the_visitor_for_whom_it_began(
+    def test_one_that_ends_in_another_request_is_of_the_visitor_for_whom_it_began(
         self, runtime: Runtime, events: Events
     ) -> None:
         """Trap 4: it may be finished anywhere. `_Tracker.enter` takes the scope at the first step, once."""
