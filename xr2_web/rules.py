@@ -57,10 +57,12 @@ class Rule(NamedTuple):
 
     def tell_skipped(self, method: str, name: str, call: Call, runtime: Runtime) -> None:
         """Tell once that ``name`` answered a GET which would have been the event, had it been a POST."""
-        if method != "GET" or self.methods is not None or not self._agrees(call):
+        key = ("get", name, self.event)
+        # Once told, ``when`` is asked no more on pages that only show: it may take a query.
+        if method != "GET" or self.methods is not None or runtime.has_told(key) or not self._agrees(call):
             return
         runtime.tell_once(
-            ("get", name, self.event),
+            key,
             "xr2_web.get_skipped: %s answered a GET, which is no %r: opening a page is not a conversion; "
             "say methods={'GET'} if it is",
             name,

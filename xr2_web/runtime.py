@@ -90,6 +90,10 @@ class Runtime:
         with self._lock:
             self._counter[outcome] += 1
 
+    def has_told(self, key: object) -> bool:
+        """Say whether ``key`` was seen by ``tell_once``."""
+        return key in self._told
+
     def tell_once(self, key: object, message: str, *arguments: object) -> None:
         """Log a warning the first time that ``key`` is seen."""
         with self._lock:
