@@ -17,7 +17,7 @@ LAYERS = [
     {"models", "readers", "incoming", "behind"},
     {"settings", "wire"},
     {"flow", "carry", "wrapping", "scope", "outbox"},
-    {"transport", "bodies", "identity"},
+    {"transport", "bodies", "identity", "propagation"},
     {"client", "courier"},
     {"process"},
     {"runtime"},

@@ -17,8 +17,8 @@ import pytest
 
 import xr2_web
 from xr2_web import Prompt, PromptUnavailable
+from xr2_web.propagation import propagate
 from xr2_web.runtime import Runtime
-from xr2_web.scope import propagate
 
 from .conftest import RuntimeMaker
 from .local_xr2 import LocalXr2

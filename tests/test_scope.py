@@ -17,8 +17,9 @@ import pytest
 import xr2_web
 from xr2_web.bodies import AsyncBody, Body
 from xr2_web.models import Prompt, Trace
+from xr2_web.propagation import propagate
 from xr2_web.runtime import Runtime
-from xr2_web.scope import Scope, bind, binding, bound, new_trace, propagate, unbind
+from xr2_web.scope import MOST_TRACES, Scope, bind, binding, bound, new_trace, unbind
 
 from .conftest import RuntimeMaker
 from .local_xr2 import LocalXr2
@@ -130,6 +131,38 @@ class TestIdle:
         assert before == []
         assert shown == ["native"]
         assert views[0] is views[1]
+
+
+class TestManyTraces:
+    """A WebSocket may fetch for hours."""
+
+    @pytest.fixture
+    def scope(self, runtime: Runtime) -> Scope:
+        scope = Scope.by_hand(runtime)
+        for number in range(MOST_TRACES + 500):
+            scope.add(Trace("welcome", f"evt_{number}", 1, 1_700_000_000))
+        return scope
+
+    def test_the_first_and_the_last_are_kept(self, scope: Scope) -> None:
+        assert len(scope.traces) == MOST_TRACES
+        assert scope.traces[0].trace_id == "evt_0"
+        assert scope.traces[1].trace_id == "evt_501"
+        assert scope.traces[-1].trace_id == f"evt_{MOST_TRACES + 499}"
+
+    @pytest.mark.parametrize(
+        ("fetched", "expected"), [(1, "evt_0"), (2, "evt_0"), (501, "evt_0"), (502, "evt_501"), (1400, "evt_1399")]
+    )
+    def test_an_event_finds_the_trace_of_its_moment_or_the_last_before_it_that_is_kept(
+        self, scope: Scope, fetched: int, expected: str
+    ) -> None:
+        found = scope.choose("last", None, 1_700_000_001, fetched=fetched)
+
+        assert scope.fetched == MOST_TRACES + 500
+        assert found is not None
+        assert found.trace_id == expected
+
+    def test_an_event_from_before_the_first_has_none(self, scope: Scope) -> None:
+        assert scope.choose("last", None, 1_700_000_001, fetched=0) is None
 
 
 class TestPropagate:
@@ -424,7 +457,7 @@ class TestThreads:
 
         def add(name: str) -> None:
             start.wait(5)
-            for number in range(200):
+            for number in range(100):
                 here().add(Trace(name, f"{name}_{number}", 1, 4_000_000_000))
 
         with door.visit(), ThreadPoolExecutor(8) as threads:
@@ -432,7 +465,7 @@ class TestThreads:
                 each.result(10)
             traces, session = here().traces, here().session_id
 
-        assert len({trace.trace_id for trace in traces}) == 1600
+        assert len({trace.trace_id for trace in traces}) == 800
         assert session
 
     def test_threads_that_begin_a_session_begin_the_same(self, door: Door) -> None:

@@ -21,9 +21,10 @@ from xr2_web.incoming import WAITING
 from xr2_web.models import Receipt
 from xr2_web.outbox import Entry, Put
 from xr2_web.outbox.memory import MemoryOutbox
+from xr2_web.propagation import propagate
 from xr2_web.rules import Routes, Rule
 from xr2_web.runtime import Runtime
-from xr2_web.scope import bind, propagate, unbind
+from xr2_web.scope import bind, unbind
 
 from .conftest import RuntimeMaker
 from .local_xr2 import LocalXr2

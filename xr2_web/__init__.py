@@ -17,8 +17,8 @@ from .errors import (
 )
 from .models import Flushed, Prompt, Receipt, RenderedPrompt
 from .prompts import aget_prompt, get_prompt
+from .propagation import propagate
 from .runtime import configure, flush
-from .scope import propagate
 from .tracking import atrack_event, redirected, track, track_event
 from .wrapping import Call
 

@@ -7,14 +7,12 @@ middleware, a mutation of the shared object is not. Binding is undone in ``final
 from __future__ import annotations
 
 import base64
-import functools
-import inspect
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 from contextvars_extras import ContextVarsRegistry
 
@@ -23,8 +21,8 @@ from .incoming import Incoming
 from .models import Prompt, Trace
 from .values import TRACE_LIFE
 
-P = ParamSpec("P")
-R = TypeVar("R")
+MOST_TRACES = 1000
+"""How many traces a scope keeps."""
 
 PromptKey = tuple[str, int | None, str | None]
 
@@ -83,6 +81,7 @@ class Scope:
     _is_loaded = False
     _traces: list[Trace] | None = None
     _carried = 0
+    _forgotten = 0
     _prompts: dict[PromptKey, Prompt] | None = None
     _waiting: list[Any] | None = None
     _on_status: list[Any] | None = None
@@ -156,6 +155,10 @@ class Scope:
         self.touch()
         with _lock:
             self._traces = [*(self._traces or ()), trace]
+            if len(self._traces) > MOST_TRACES:
+                # A WebSocket may fetch for hours. The first of its own stays, for who attributes to the first.
+                del self._traces[self._carried + 1]
+                self._forgotten += 1
             self.session_id = self.session_id or new_session_id()
             self.is_changed = True
 
@@ -163,13 +166,16 @@ class Scope:
     def fetched(self) -> int:
         """How many traces this request has added so far."""
         with _lock:
-            return len(self._traces or ()) - self._carried
+            return len(self._traces or ()) - self._carried + self._forgotten
 
     def choose(self, attribution: str, slug: str | None, now: float, *, fetched: int | None = None) -> Trace | None:
         """Return the live trace that an event of now belongs to, or of when this request had added ``fetched``."""
         self.touch()
         with _lock:
-            known = (self._traces or [])[: None if fetched is None else self._carried + fetched]
+            known = self._traces or []
+            if fetched is not None:
+                kept = fetched if fetched < 2 else max(1, fetched - self._forgotten)
+                known = known[: self._carried + kept]
         candidates = known if attribution == "first" else reversed(known)
         return next(
             (each for each in candidates if each.fetched_at + TRACE_LIFE > now and slug in (None, each.slug)), None
@@ -280,35 +286,6 @@ def binding(scope: Scope | None) -> Iterator[None]:
         yield
     finally:
         unbind(token)
-
-
-def propagate(function: Callable[P, R]) -> Callable[P, R]:
-    """Carry the scope bound now, and nothing else of the context, into a thread or an executor."""
-    scope = bound()
-    if inspect.iscoroutinefunction(function):
-        return _propagated_coroutine(function, scope)
-
-    @functools.wraps(function)
-    def propagated(*args: P.args, **kwargs: P.kwargs) -> R:
-        token = bind(scope)
-        try:
-            return function(*args, **kwargs)
-        finally:
-            unbind(token)
-
-    return propagated
-
-
-def _propagated_coroutine(function: Callable[..., Any], scope: Scope | None) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def propagated(*args: Any, **kwargs: Any) -> Any:
-        token = bind(scope)
-        try:
-            return await function(*args, **kwargs)
-        finally:
-            unbind(token)
-
-    return propagated
 
 
 def new_session_id() -> str:
