@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging  # noqa: F401 - its fork hook is to run after ours: who imports may wait for its lock
 import os
+import sys
 from threading import RLock
+from typing import Any
 from weakref import WeakSet
 
 
@@ -28,6 +31,28 @@ class ForkLock:
 
 holding_off_forks: RLock = RLock()
 """Held while a thread imports: in a child forked in the middle the module would stay locked and half made."""
+
+
+def is_before_fork() -> bool:
+    """Tell whether this is uWSGI's master, where no thread may run.
+
+    It forks its workers behind Python's back: where another thread has the interpreter at that moment, all of the
+    worker waits for that thread, which is not there.
+    """
+    uwsgi = _uwsgi()
+    return uwsgi is not None and uwsgi.worker_id() == 0
+
+
+def is_heir() -> bool:
+    """Tell whether this is uWSGI's first worker, in its first life, which sends what its master has left to it."""
+    uwsgi = _uwsgi()
+    return uwsgi is not None and uwsgi.worker_id() == 1 and not uwsgi.workers()[0]["respawn_count"]
+
+
+def _uwsgi() -> Any:
+    """Return uWSGI's module, which is there where it runs the application."""
+    found = sys.modules.get("uwsgi")
+    return found if hasattr(found, "worker_id") and hasattr(found, "workers") else None
 
 
 def _renew_all() -> None:
