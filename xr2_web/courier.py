@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import pacing, wire
+from .forks import is_before_fork
 from .models import EventResponse, Flushed
 from .once import once
 from .outbox import Claim, Outbox
@@ -156,7 +157,7 @@ class Courier:
 
     def _start_thread(self) -> None:
         with self._turn:
-            if len(self._threads) >= self._concurrency or self._stop_at is not None:
+            if len(self._threads) >= self._concurrency or self._stop_at is not None or is_before_fork():
                 return
             name = f"xr2-courier-{len(self._threads)}"
             thread = threading.Thread(target=self._run, name=name, daemon=True)

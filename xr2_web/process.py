@@ -63,6 +63,12 @@ class Process:
 
         return await to_thread.run_sync(self.fetch, request)
 
+    def hand_over(self, heir: Process) -> None:
+        """Leave what waits here to the parts of a forked child, whose parent sends nothing."""
+        while claim := self.outbox.claim():
+            heir.outbox.put(claim.entry)
+            heir.courier.wake()
+
     def close(self, timeout: float) -> int:
         """Deliver what can be delivered in ``timeout`` seconds; return how many events are left."""
         left = self.courier.stop(timeout)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from . import settings, wire
 from .errors import ConfigurationError
-from .forks import ForkLock, holding_off_forks
+from .forks import ForkLock, holding_off_forks, is_heir
 from .models import Flushed, Prompt, Receipt
 from .once import once
 from .outbox import Entry, Put
@@ -166,15 +166,18 @@ class Runtime:
             with _making:
                 process = self._process
                 if process is None or process.pid != os.getpid():
-                    process = self._process = self._new_process()
+                    process = self._process = self._new_process(process)
         return process
 
-    def _new_process(self) -> Process:
+    def _new_process(self, inherited: Process | None) -> Process:
         with holding_off_forks:
             from .process import Process
 
         atexit.register(self.close)
-        return Process(self.settings, count=self.count, chance=self.chance)
+        made = Process(self.settings, count=self.count, chance=self.chance)
+        if inherited is not None and is_heir():
+            inherited.hand_over(made)
+        return made
 
 
 def _deferred(callback: Callable[[], None], transactions: Sequence[Defer]) -> bool:

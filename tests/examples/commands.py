@@ -14,7 +14,9 @@ Command = tuple[str, ...]
 
 PATHS = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 
-GUNICORN: Command = ("-m", "gunicorn", "--bind", "fd://{fd}", "--workers", "2")
+GUNICORN: Command = ("-m", "gunicorn", "--bind", "fd://{fd}", "--workers", "2", "--graceful-timeout", "5")
+"""A worker that is told to end while it starts does not hear it; gunicorn kills it after that time, 30 s by default."""
+
 GTHREAD: Command = (*GUNICORN, "--threads", "4")
 GEVENT: Command = (*GUNICORN, "--worker-class", "gevent")
 GEVENT_FIRST: Command = (*GEVENT, "--config", str(Path(__file__).parent / "gevent_first.py"), "--preload")

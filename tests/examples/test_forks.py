@@ -37,6 +37,7 @@ def test_the_event_of_the_import_and_those_of_the_workers_arrive_once_each(
 
     The pid in ``Runtime._here`` keeps the workers from the master's outbox and its dead threads, that in
     ``Runtime.close`` from sending what they inherited, that in ``SyncTransport._pool`` from its connections.
+    uWSGI's master may have no threads (``forks.is_before_fork``): its first worker sends what it made (``is_heir``).
     """
     skip_if_missing(command)
 

@@ -27,10 +27,10 @@ RECYCLED: dict[str, tuple[str, Command]] = {
     "gunicorn with threads": ("flask_shop", commands.GTHREAD + RECYCLING + FLASK),
     "gunicorn with gevent": ("flask_shop", commands.GEVENT + RECYCLING + FLASK),
     "gunicorn with uvicorn": ("starlette_shop", commands.GUNICORN_UVICORN + RECYCLING + STARLETTE),
-    "uwsgi": ("flask_shop", (*commands.UWSGI, *FLASK, "--max-requests", "20")),
     "uvicorn": ("starlette_shop", (*commands.UVICORNS, "--limit-max-requests", "20", *STARLETTE)),
 }
-"""Not hypercorn: it does the work of some requests and closes the connection without an answer."""
+"""Not hypercorn, which does the work of some requests and closes the connection without an answer, and not uWSGI, which
+pauses between them for seconds."""
 
 RELOADED: dict[str, tuple[str, Command]] = {
     "gunicorn": ("django_shop", commands.GUNICORN + DJANGO),
