@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,7 @@ from .client import adrive, drive
 from .courier import Courier
 from .flow import Conversation, Patience, guarded
 from .forks import holding_off_forks
+from .loops import is_on_a_loop
 from .once import once
 from .outbox import Outbox
 from .outbox.memory import MemoryOutbox
@@ -56,7 +56,7 @@ class Process:
 
     async def afetch(self, request: wire.Request[T]) -> wire.Judgement[T]:
         """Hold a conversation within the prompt deadline, on the running loop; off asyncio, in a thread."""
-        if _is_asyncio():
+        if is_on_a_loop():
             return await adrive(self._conversation(request), self._async_transport)
         # Trio: Starlette and hypercorn run on it too. The HTTP library brings anyio.
         from anyio import to_thread
@@ -106,14 +106,6 @@ class Process:
         from .transport import Address
 
         return Address(self._settings.base_url, self._settings.api_key or "")
-
-
-def _is_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _new_outbox(chosen: Settings) -> Outbox:
