@@ -92,9 +92,14 @@ class TestFlask:
 class TestStarlette:
     @pytest.fixture
     def client(self, settings: dict[str, Any], app: Celery, buy: Any) -> Any:
+        class Named(SimpleUser):
+            """As newer releases of Starlette have it: its identity is the name that was typed in."""
+
+            identity = property(lambda self: self.username)
+
         class Everyone(AuthenticationBackend):
             async def authenticate(self, conn: HTTPConnection) -> Any:
-                return AuthCredentials(), SimpleUser("wendolyn")
+                return AuthCredentials(), Named("wendolyn")
 
         async def landing(request: Request) -> Response:
             return PlainTextResponse((await aget_prompt("welcome")).trace_id)
