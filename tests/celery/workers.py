@@ -73,6 +73,7 @@ class Worker:
         self, configuration: Mapping[str, Any], folder: Path, environ: Mapping[str, str], *options: str
     ) -> None:
         self._log = folder / "worker.log"
+        self._is_asked = False
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -91,8 +92,10 @@ class Worker:
             )
 
     def begin_to_stop(self) -> None:
-        """Ask for the warm shutdown."""
-        self._process.terminate()
+        """Ask for the warm shutdown, once: at the second signal a worker may just die of it."""
+        if not self._is_asked:
+            self._is_asked = True
+            self._process.terminate()
 
     def stop(self) -> None:
         """Wait for the warm shutdown; the log goes to pytest's report, and nothing of the worker is left."""
