@@ -226,9 +226,7 @@ def test_the_end_of_the_application_delivers_what_waits(mode, local_xr2, is_outs
         app: Any = Xr2Middleware(Litestar([fetch_and_track], openapi_config=None), **options)
     else:
         middleware = [DefineMiddleware(Xr2Middleware, **options)]
-        app = Litestar(
-            [fetch_and_track], middleware=middleware, on_shutdown=[lambda: flush(2)], openapi_config=None
-        )
+        app = Litestar([fetch_and_track], middleware=middleware, on_shutdown=[lambda: flush(2)], openapi_config=None)
 
     with TestClient(app) as client:
         client.post("/track")

@@ -5,16 +5,17 @@ Only its tests are unpacked: what they test is the release that is installed her
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from xml.etree import ElementTree
 
 LIMITS = ("--timeout=10", "--session-timeout=60")
@@ -40,45 +41,94 @@ class Run(NamedTuple):
         return ", ".join(f"{count} {what}" for what, count in counts)
 
 
+class Runner(Protocol):
+    """How a suite is run, in the folder above its ``tests``."""
+
+    def wrapping(self, variant: str) -> tuple[str, ...]:
+        """Return the options that have the middleware around what the suite tests."""
+
+    def command(self, report: Path, options: Sequence[str]) -> list[str]:
+        """Return what runs the suite, with further options, and has ``report`` written."""
+
+    def read(self, report: Path) -> Run:
+        """Read what has been written."""
+
+
+class Pytest(NamedTuple):
+    """A suite for pytest, with the plugins and arguments that it counts on."""
+
+    plugin: str = ""
+    """The one that wraps."""
+
+    plugins: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ("tests",)
+
+    def wrapping(self, variant: str) -> tuple[str, ...]:
+        return ("-p", self.plugin, "--wrapped", variant)
+
+    def command(self, report: Path, options: Sequence[str]) -> list[str]:
+        plugins = [argument for plugin in ("pytest_timeout", *self.plugins) for argument in ("-p", plugin)]
+        command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *plugins, *LIMITS]
+        return [*command, "--continue-on-collection-errors", f"--junitxml={report}", *options, *self.arguments]
+
+    def read(self, report: Path) -> Run:
+        return _read(report)
+
+
+class Django(NamedTuple):
+    """Django's own suite, which brings the runner of its own; the tests that ``labels`` name."""
+
+    labels: tuple[str, ...]
+
+    def wrapping(self, variant: str) -> tuple[str, ...]:
+        return ("--wrapped", variant)
+
+    def command(self, report: Path, options: Sequence[str]) -> list[str]:
+        return [sys.executable, str(PLUGINS / "run_django.py"), *options, str(report), *self.labels]
+
+    def read(self, report: Path) -> Run:
+        return Run(**json.loads(report.read_text()))
+
+
 class Suite(NamedTuple):
-    """An unpacked suite, and the pytest plugins that it counts on."""
+    """An unpacked suite, and how it is run."""
 
     folder: Path
-    plugins: tuple[str, ...] = ()
+    runner: Runner = Pytest()
 
     @classmethod
-    def of(cls, package: str, folder: Path, *, plugins: tuple[str, ...] = ()) -> Suite:
-        """Fetch and unpack the tests of the installed release of ``package``. Raises ``Unavailable``."""
+    def of(cls, package: str, folder: Path, runner: Runner, *, also: tuple[str, ...] = ()) -> Suite:
+        """Fetch and unpack the tests of the installed release of ``package``, and what ``also`` they need.
+
+        Raises ``Unavailable``.
+        """
         wanted = f"{package}=={version(package)}"
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", package, wanted]
         asked = subprocess.run([*command, "-d", folder], capture_output=True, text=True)
         if asked.returncode:
             raise Unavailable(f"{wanted} cannot be had: {asked.stderr.strip()}")
+        needed = {"tests", "pyproject.toml", *also}
         with tarfile.open(next(folder.glob("*.tar.gz"))) as packed:
-            members = [
-                each for each in packed if PurePosixPath(each.name).parts[1:2] in (("tests",), ("pyproject.toml",))
-            ]
+            members = [each for each in packed if needed.intersection(PurePosixPath(each.name).parts[1:2])]
             packed.extractall(folder, members=members, filter="data")
-        return cls(next(each for each in folder.iterdir() if each.is_dir()), plugins)
+        return cls(next(each for each in folder.iterdir() if each.is_dir()), runner)
 
     def run_each(self, variants: Mapping[str, tuple[str, ...]]) -> dict[str, Run]:
-        """Run the suite once with each of some options of pytest, two at a time."""
+        """Run the suite once with each of some options, two at a time."""
         with ThreadPoolExecutor(max_workers=2) as pool:
             started = {name: pool.submit(self.run, name, *options) for name, options in variants.items()}
         return {name: each.result() for name, each in started.items()}
 
     def run(self, name: str, *options: str) -> Run:
-        """Run the suite with further options of pytest."""
-        report = self.folder / f"{name}.xml"
-        plugins = [argument for plugin in ("pytest_timeout", *self.plugins) for argument in ("-p", plugin)]
-        command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-p", "no:cacheprovider", *plugins, *LIMITS]
-        command += ["--continue-on-collection-errors", f"--junitxml={report}", *options, "tests"]
+        """Run the suite with further options."""
+        report = self.folder / f"{name}.report"
+        command = self.runner.command(report, options)
         ended = subprocess.run(
             command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=110
         )
         if not report.exists():
             raise AssertionError(f"{self.folder.name}, {name}, did not run:\n{ended.stdout}\n{ended.stderr}")
-        return _read(report)
+        return self.runner.read(report)
 
 
 def harmed(plain: Run, wrapped: Run) -> dict[str, str]:

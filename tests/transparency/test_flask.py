@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("flask")
 
 from .conftest import Runs
-from .suites import harmed
+from .suites import Pytest, harmed
 
 WRAPPED = ("idle", "watched", "busy")
 
@@ -23,7 +23,7 @@ DIFFERENT = {
 
 @pytest.fixture(scope="module")
 def runs(run_suite: Callable[..., Runs]) -> Runs:
-    return run_suite("flask", "wrapping_flask", WRAPPED, plugins=("flask_suite",))
+    return run_suite("flask", Pytest("wrapping_flask", plugins=("flask_suite",)), WRAPPED)
 
 
 @pytest.mark.parametrize("wrapped", WRAPPED)

@@ -10,7 +10,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
 
 from .conftest import Runs
-from .suites import harmed
+from .suites import Pytest, harmed
 
 # Five runs of the whole suite, two at a time.
 pytestmark = pytest.mark.timeout(300)
@@ -20,7 +20,7 @@ AROUND = ("idle", "watched", "busy")
 
 @pytest.fixture(scope="module")
 def runs(run_suite: Callable[..., Runs]) -> Runs:
-    return run_suite("starlette", "wrapping_starlette", (*AROUND, "inside"), plugins=("anyio",))
+    return run_suite("starlette", Pytest("wrapping_starlette", plugins=("anyio",)), (*AROUND, "inside"))
 
 
 @pytest.mark.parametrize("wrapped", [*AROUND, "inside"])

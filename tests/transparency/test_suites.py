@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .suites import Suite, Unavailable, harmed
+from .suites import Pytest, Suite, Unavailable, harmed
 
 
 @pytest.fixture
@@ -56,4 +56,4 @@ def test_a_release_that_the_registry_does_not_give_is_told(tmp_path, monkeypatch
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
 
     with pytest.raises(Unavailable, match=r"pytest==.* cannot be had"):
-        Suite.of("pytest", tmp_path)
+        Suite.of("pytest", tmp_path, Pytest())
