@@ -45,7 +45,9 @@ class QuartPage(Page):
 class QuartSite(AsgiSite):
     def build(self) -> Any:
         app = Quart(__name__)
-        app.secret_key = KEY
+        if self.has_users:
+            # Without a key there are no sessions: from 0.23 on they have every page vary by cookie.
+            app.secret_key = KEY
         if self.has_users:
             app.before_request(remember_member)
             self.settings.setdefault("user_id", member)

@@ -121,8 +121,8 @@ class TestEachPool:
 
         with pytest.raises(LookupError):
             value(sent["exception"][1])
-        expected, retried = sent["retry"]
-        assert value(retried) == expected
+        # Its result is not asked for: a try that comes at once may succeed before the other child notes that it retries.
+        expected, _ = sent["retry"]
         assert {tuple(value(result)[1]) for result in after} == {NOBODY}
         assert soon(lambda: whose(local_xr2, "was_lucky") == [expected])
 
