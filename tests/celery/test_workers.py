@@ -121,7 +121,7 @@ class TestEachPool:
 
         with pytest.raises(LookupError):
             value(sent["exception"][1])
-        # Its result is not asked for: a try that comes at once may succeed before the other child notes that it retries.
+        # Its result is not asked for: the next try may have succeeded before the other child notes that it retries.
         expected, _ = sent["retry"]
         assert {tuple(value(result)[1]) for result in after} == {NOBODY}
         assert soon(lambda: whose(local_xr2, "was_lucky") == [expected])
