@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 from xml.etree import ElementTree
 
-LIMITS = ("--timeout=10", "--session-timeout=60")
+LIMITS = ("--timeout=10", "--session-timeout=240")
 """So that a test which hangs is named, and many of them end with a report."""
 
 PLUGINS = Path(__file__).with_name("plugins")
@@ -124,7 +124,7 @@ class Suite(NamedTuple):
         report = self.folder / f"{name}.report"
         command = self.runner.command(report, options)
         ended = subprocess.run(
-            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=110
+            command, cwd=self.folder, env=_environment(), capture_output=True, text=True, timeout=300
         )
         if not report.exists():
             raise AssertionError(f"{self.folder.name}, {name}, did not run:\n{ended.stdout}\n{ended.stderr}")

@@ -11,8 +11,8 @@ pytest.importorskip("django")
 from .conftest import Runs
 from .suites import Django, harmed
 
-# Eight runs, two at a time.
-pytestmark = pytest.mark.timeout(600)
+# Eight runs, two at a time: four minutes on two cores.
+pytestmark = pytest.mark.timeout(1200)
 
 # What goes through handlers and middleware; neither the models nor what waits for seconds without a request.
 LABELS = (

@@ -14,8 +14,8 @@ pytest.importorskip("inline_snapshot")
 from .conftest import Runs
 from .suites import Pytest, harmed
 
-# Four runs of the suite, two at a time.
-pytestmark = pytest.mark.timeout(300)
+# Four runs of the suite, two at a time: a minute and a half on two cores.
+pytestmark = pytest.mark.timeout(900)
 
 WRAPPED = ("idle", "watched", "busy")
 
