@@ -21,8 +21,8 @@ from .failure import Failure
 PATIENCE_SECONDS = 60.0
 """How long a process may take to start, or to do what it was started for."""
 
-LINES_SHOWN = 40
-"""gunicorn writes half of that after the reason for which an app could not be loaded."""
+LINES_SHOWN = 100
+"""gunicorn writes up to half of that after the reason for which an app could not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
