@@ -122,7 +122,9 @@ class Runtime:
     def at_commit(self, callback: Callable[[], None], scope: Scope | None = None) -> bool:
         """Have ``callback`` run when every transaction that is open now has committed; False where none is open."""
         transactions = () if scope is None else scope.transactions
-        return _deferred(callback, transactions if self._defer is None else (self._defer, *transactions))
+        if self._defer is not None:
+            transactions = (self._defer, *transactions)
+        return bool(transactions) and _deferred(callback, transactions)
 
     def flush(self, timeout: float = 10.0) -> Flushed:
         """Wait up to ``timeout`` seconds until every accepted event was delivered or refused."""

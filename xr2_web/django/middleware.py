@@ -62,6 +62,7 @@ class Xr2Middleware:
             unbind(token)
         return _end(exchange, scope, response)
 
+    # Opens as the sync half does, line for line: a function for both would be one more call on every idle request.
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         exchange = self.exchange
         if _MARK in request.__dict__:
