@@ -24,7 +24,7 @@ from xr2_web.sqlalchemy import follow_transactions
 from xr2_web.starlette import Xr2Middleware
 
 from ..local_xr2 import LocalXr2
-from .orders import Base, Order, database
+from .orders import Base, Order
 
 PENDING = Receipt(accepted=False, reason="pending")
 
@@ -122,14 +122,6 @@ class TestAsyncSessions:
 
 class TestFastApi:
     """A dependency that begins a transaction, and commits it when the response is done."""
-
-    @pytest.fixture
-    def maker(self) -> Iterator[sessionmaker[Session]]:
-        engine = database()
-        made = sessionmaker(engine)
-        follow_transactions(made)
-        yield made
-        engine.dispose()
 
     @pytest.fixture
     def app(self, maker: sessionmaker[Session], local_xr2: LocalXr2) -> FastAPI:

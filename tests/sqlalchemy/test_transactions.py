@@ -21,21 +21,12 @@ from xr2_web.scope import bound
 from xr2_web.sqlalchemy import follow_transactions
 
 from ..local_xr2 import LocalXr2
-from .orders import Order, database
+from .orders import Order
 
 PENDING = Receipt(accepted=False, reason="pending")
 ACCEPTED = Receipt(accepted=True)
 
 Names = Callable[[], list[str]]
-
-
-@pytest.fixture
-def maker() -> Iterator[sessionmaker[Session]]:
-    engine = database()
-    made = sessionmaker(engine)
-    follow_transactions(made)
-    yield made
-    engine.dispose()
 
 
 @pytest.fixture
