@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
 from xr2_web.devserver import Library
+from xr2_web.devserver.text_file import MAX_BYTES
+
+from .conftest import Visitor
 
 
 def write(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)
+
+
+def ab_test(version: int, **options: object) -> str:
+    lines = [f"{name} = {value}" for name, value in {"version": version, "ab_test": '"tone"', **options}.items()]
+    return "\n".join(["---", *lines, "---", f"Text {version}"])
 
 
 def text_of(library: Library, slug: str) -> str | None:
@@ -76,7 +87,13 @@ def test_a_mended_file_is_no_longer_a_problem(tmp_path: Path) -> None:
 def test_a_file_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "welcome.prompt").write_bytes(b"\xff\xfe")
 
-    assert "welcome.prompt" in Library(tmp_path).catalog().problems[0]
+    assert Library(tmp_path).catalog().problems == ("welcome.prompt: it is not UTF-8: invalid start byte at byte 0",)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "welcome.prompt").write_bytes(b"\xef\xbb\xbf---\r\nversion = 2\r\n---\r\nHi\r\n")
+
+    assert text_of(Library(tmp_path), "welcome") == "Hi"
 
 
 def test_files_of_one_slug_are_its_versions(tmp_path: Path) -> None:
@@ -109,3 +126,193 @@ def test_a_slug_runs_one_ab_test_at_most(tmp_path: Path) -> None:
 
     assert "only one A/B test can run" in catalog.problems[0]
     assert catalog.prompts["welcome"].ab_test is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "sequence"),
+    [
+        ((1, 1), "abababab"),
+        ((3, 1), "abaaabaa"),
+        ((1, 3), "abbbabbb"),
+        ((0.5, 1), "abbabbab"),
+    ],
+)
+def test_variants_are_served_in_proportion_to_their_weights(
+    visitor: Visitor, weights: tuple[float, float], sequence: str
+) -> None:
+    visitor.write(welcome=ab_test(1, weight=weights[0]), welcome__b=ab_test(2, weight=weights[1]))
+
+    served = [visitor.fetch().json()["ab_test_variant"] for _ in sequence]
+
+    assert served == [f"version_{each}" for each in sequence]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "left"),
+    [("production", "testing", 1), ("production", "production", 2), ("draft", "testing", 1)],
+)
+def test_an_ab_test_ends_at_its_limit_of_requests(visitor: Visitor, first: str, second: str, left: int) -> None:
+    visitor.write(
+        welcome=ab_test(1, status=f'"{first}"', ab_test_requests=3), welcome__b=ab_test(2, status=f'"{second}"')
+    )
+
+    served = [visitor.fetch().json() for _ in range(5)]
+
+    assert [each["ab_test_variant"] for each in served] == ["version_a", "version_b", "version_a", None, None]
+    assert [each["version_number"] for each in served[3:]] == [left, left]
+    assert served[4]["ab_test_id"] is None
+
+
+def test_a_request_with_a_filter_does_not_count_for_the_limit(visitor: Visitor) -> None:
+    visitor.write(welcome=ab_test(1, ab_test_requests=1), welcome__b=ab_test(2))
+    visitor.fetch(version_number=1)
+
+    assert visitor.fetch().json()["ab_test_variant"] == "version_a"
+
+
+def test_of_two_limits_the_lower_counts_and_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", ab_test(1, ab_test_requests=20))
+    write(tmp_path, "welcome.b.prompt", ab_test(2, ab_test_requests=10))
+
+    catalog = Library(tmp_path).catalog()
+
+    running = catalog.prompts["welcome"].ab_test
+    assert running is not None
+    assert running.request_limit == 10
+    assert catalog.problems == ("welcome: the A/B test tone has two limits of requests; the lower, 10, counts",)
+
+
+@pytest.mark.parametrize("half", [b"", b"---\nversion = 2\n", b"---\nversion = 2\n---\n", b"Gr\xc3"])
+def test_a_half_written_file_serves_what_it_held_until_it_is_whole(tmp_path: Path, half: bytes) -> None:
+    write(tmp_path, "welcome.prompt", "Hi")
+    library = Library(tmp_path)
+    library.catalog()
+
+    with (tmp_path / "welcome.prompt").open("wb", buffering=0) as file:
+        file.write(half)
+        meanwhile, problems = text_of(library, "welcome"), library.catalog().problems
+        file.seek(0)
+        file.write("---\nversion = 2\n---\nGr\u00fc\u00df dich".encode())
+
+    assert meanwhile == "Hi"
+    assert [each.partition(":")[0] for each in problems] == ["welcome.prompt"]
+    assert text_of(library, "welcome") == "Gr\u00fc\u00df dich"
+    assert library.catalog().problems == ()
+
+
+def test_a_broken_file_that_is_removed_disappears_with_its_last_good_version(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", "Hi")
+    library = Library(tmp_path)
+    library.catalog()
+    write(tmp_path, "welcome.prompt", "---\nversion")
+    library.catalog()
+
+    (tmp_path / "welcome.prompt").unlink()
+
+    assert library.catalog().prompts == {}
+    assert library.catalog().problems == ()
+
+
+def test_a_file_that_breaks_again_is_reported_again(tmp_path: Path) -> None:
+    reports: list[str] = []
+    library = Library(tmp_path, report=reports.append)
+
+    for text in ("---\nversion", "Hi", "---\nversion"):
+        write(tmp_path, "welcome.prompt", text)
+        library.catalog()
+
+    assert len(reports) == 2
+
+
+def test_a_report_that_fails_leaves_the_catalog_whole(tmp_path: Path) -> None:
+    def fail(problem: str) -> None:
+        raise BrokenPipeError
+
+    write(tmp_path, "welcome.prompt", "Hi")
+    write(tmp_path, "broken.prompt", "---\nversion")
+    library = Library(tmp_path, report=fail)
+
+    with pytest.raises(BrokenPipeError):
+        library.catalog()
+
+    assert text_of(library, "welcome") == "Hi"
+    assert len(library.catalog().problems) == 1
+
+
+def test_a_change_is_noticed_though_time_and_size_stay_the_same(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", "Hi")
+    library = Library(tmp_path)
+    library.catalog()
+    before = (tmp_path / "welcome.prompt").stat()
+
+    write(tmp_path, "welcome.prompt", "Yo")
+    while (tmp_path / "welcome.prompt").stat().st_ctime_ns == before.st_ctime_ns:
+        os.utime(tmp_path / "welcome.prompt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(tmp_path / "welcome.prompt", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert text_of(library, "welcome") == "Yo"
+
+
+def test_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    write(tmp_path, "secret", "Nobody should see this")
+    write(folder, "welcome.prompt", "Hi")
+    library = Library(folder)
+    library.catalog()
+
+    for name in ("welcome.prompt", "other.prompt", "events.toml"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(tmp_path / "secret")
+    catalog = library.catalog()
+
+    assert text_of(library, "welcome") == "Hi"
+    assert list(catalog.prompts) == ["welcome"]
+    assert [each.partition(" and")[0] for each in catalog.problems] == [
+        f"{name}: it is a link that leads out of the folder,"
+        for name in ("other.prompt", "welcome.prompt", "events.toml")
+    ]
+
+
+def test_a_link_inside_of_the_folder_is_read_also_where_the_folder_is_one(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write(tmp_path / "real", "..welcome", "Hi")
+    (tmp_path / "real" / "welcome.prompt").symlink_to("..welcome")
+
+    assert text_of(Library(tmp_path / "link"), "welcome") == "Hi"
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", "x" * MAX_BYTES)
+    with (tmp_path / "huge.prompt").open("wb") as file:
+        file.truncate(100_000_000)
+
+    catalog = Library(tmp_path).catalog()
+
+    assert list(catalog.prompts) == ["welcome"]
+    assert catalog.problems == ("huge.prompt: it is larger than 1,000,000 bytes",)
+
+
+def test_what_is_no_file_at_all_harms_nobody(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", "Hi")
+    write(tmp_path, "nested.prompt", "---\nmodel_config.a = " + "[" * 50_000 + "\n---\nHi")
+    write(tmp_path, "events.toml", "a = " + "[" * 50_000)
+    write(tmp_path, "\udcff.prompt", "Hi")
+    os.mkfifo(tmp_path / "pipe.prompt")
+    (tmp_path / "folder.prompt").mkdir()
+    (tmp_path / "loop.prompt").symlink_to("loop.prompt")
+    (tmp_path / "nowhere.prompt").symlink_to("nothing")
+
+    catalog = Library(tmp_path).catalog()
+
+    assert list(catalog.prompts) == ["welcome"]
+    assert [each.partition(":")[0] for each in catalog.problems] == [
+        "folder.prompt",
+        "loop.prompt",
+        "nested.prompt",
+        "pipe.prompt",
+        "\\udcff.prompt",
+        "events.toml",
+    ]
+    assert "pipe.prompt: it is no regular file" in catalog.problems

@@ -6,24 +6,46 @@ For example::
     description = "An order was paid."
     required = ["order_id"]         # metadata fields
     optional = ["plan"]
+
+    [purchase_completed.types]      # of any of them: "string", "number" or "boolean"
+    order_id = "string"
+    total = "number"
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
 from ..errors import ConfigurationError
 
+_TYPE_NAMES = {bool: "boolean", str: "string", int: "number", float: "number", list: "array", dict: "object"}
+"""In this order: a ``bool`` is an ``int``."""
+
+FieldType = Literal["string", "number", "boolean"]
+
 
 class EventDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What xR2 knows of an event: the metadata fields that it must and may have."""
+    """What xR2 knows of an event: the metadata fields that it must and may have, and their types.
+
+    A field that is named in ``types`` alone is optional; one that is not named there may hold anything.
+    """
 
     description: str = ""
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    types: Mapping[str, FieldType] = {}
+
+
+def type_of(value: object) -> str:
+    """Name the type of a JSON value."""
+    for kind, name in _TYPE_NAMES.items():
+        if isinstance(value, kind):
+            return name
+    return "null"
 
 
 def parse(text: str) -> Mapping[str, EventDefinition]:

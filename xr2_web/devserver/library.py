@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
 from ..errors import ConfigurationError
-from . import definitions, prompt_file
+from . import definitions, prompt_file, text_file
 from .definitions import EventDefinition
 from .prompts import Prompt, Version, gather
 
 SAMPLE = Path(__file__).parent / "sample"
 EVENTS_FILE = "events.toml"
 
-Stamp = tuple[int, int]
+Stamp = tuple[int, int, int]
+"""When a file was written, when it was last changed in any way or put in its place (ns), and its size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class _File:
 class Library:
     """A folder of prompts, the sample where none is given; may be used from any thread.
 
-    A file that cannot be read keeps its last good content. Each new problem goes to ``report`` once.
+    A file that cannot be read keeps its last good content. Each new problem goes to ``report`` once. What lies
+    outside of the folder, is larger than ``text_file.MAX_BYTES`` or is no regular file is not read.
     """
 
     def __init__(self, folder: Path = SAMPLE, *, report: Callable[[str], object] = lambda problem: None) -> None:
@@ -60,9 +62,14 @@ class Library:
     def _stamps(self) -> dict[str, Stamp]:
         stamps = {}
         for path in [*sorted(self.folder.glob("[!.]*.prompt")), self.folder / EVENTS_FILE]:
-            with suppress(FileNotFoundError):
+            try:
                 status = path.stat()
-                stamps[path.name] = status.st_mtime_ns, status.st_size
+            except FileNotFoundError:
+                continue
+            except OSError:
+                stamps[path.name] = 0, 0, 0
+            else:
+                stamps[path.name] = status.st_mtime_ns, status.st_ctime_ns, status.st_size
         return stamps
 
     def _read(self, name: str, stamp: Stamp) -> _File:
@@ -71,11 +78,16 @@ class Library:
             return known
         try:
             return _File(stamp, self._parse(name, stamp))
-        except (ConfigurationError, OSError, UnicodeDecodeError) as exc:
-            return _File(stamp, known.content if known else None, f"{name}: {exc}")
+        except (ConfigurationError, ValueError, RecursionError) as exc:
+            return _File(stamp, known.content if known else None, f"{_printable(name)}: {exc}")
 
     def _parse(self, name: str, stamp: Stamp) -> Version | Mapping[str, EventDefinition]:
-        text = (self.folder / name).read_text("utf-8-sig")
+        path = self.folder / name
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.folder)):
+            raise ConfigurationError(["it is a link that leads out of the folder, and is not read"])
+        if _printable(name) != name:
+            raise ConfigurationError(["its name is not UTF-8"])
+        text = text_file.read(path)
         if name == EVENTS_FILE:
             return definitions.parse(text)
         return prompt_file.parse(text, slug=name.partition(".")[0], changed_at=stamp[0] / 1e9)
@@ -84,8 +96,12 @@ class Library:
         contents = [file.content for file in self._files.values()]
         prompts, conflicts = gather(each for each in contents if isinstance(each, Version))
         problems = [file.problem for file in self._files.values() if file.problem] + conflicts
-        for problem in problems:
-            if problem not in self._catalog.problems:
-                self._report(problem)
         defined = next((each for each in contents if isinstance(each, Mapping)), None)
-        self._catalog = Catalog(prompts, defined, tuple(problems))
+        known, self._catalog = self._catalog, Catalog(prompts, defined, tuple(problems))
+        for problem in problems:
+            if problem not in known.problems:
+                self._report(problem)
+
+
+def _printable(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
