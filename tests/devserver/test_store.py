@@ -34,6 +34,24 @@ def test_a_file_outlives_its_store(tmp_path: Path) -> None:
         assert second.trace("evt_1") == trace(1)
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_file_that_several_make_at_once_keeps_what_each_has_written(tmp_path: Path, version: int) -> None:
+    for number in range(5):
+        path = tmp_path / f"state-{number}.sqlite3"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+
+        def write(which: int, path: Path = path) -> None:
+            with closing(Store(path)) as store, store.transaction():
+                store.add_trace(trace(which))
+
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(write, range(6)))
+
+        with closing(Store(path)) as store:
+            assert {each.trace_id for each in store.history()[0]} == {f"evt_{which}" for which in range(6)}
+
+
 def test_a_file_of_another_version_begins_anew(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "state.sqlite3")) as first:
         first.add_trace(trace(1))
@@ -95,3 +113,67 @@ def test_threads_and_stores_of_one_file_wait_for_each_other(tmp_path: Path) -> N
         list(threads.map(take, [one, other] * 50))
 
         assert len(one.history()[1]) == 1
+
+
+def test_no_two_states_of_any_store_have_one_revision(tmp_path: Path) -> None:
+    path, seen = tmp_path / "state.sqlite3", []
+    with closing(Store(path)) as one, closing(Store(path)) as other:
+        seen.append(one.revision())
+        for number in range(2):
+            other.add_trace(trace(1))
+            seen.append(one.revision())
+            other.add_attempt(accepted("evt_1"))
+            seen.append(one.revision())
+            if not number:
+                other.clear()
+                seen.append(one.revision())
+    with closing(Store()) as another:
+        seen.append(another.revision())
+
+    empty, *filled, emptied, again, more, another_empty = seen
+    assert emptied == empty
+    assert len({empty, *filled, again, more, another_empty}) == 6
+
+
+def test_the_revision_stays_while_nothing_happens(store: Store) -> None:
+    store.add_trace(trace(1))
+
+    assert store.revision() == store.revision()
+
+
+def test_what_looks_at_a_file_neither_waits_for_a_writer_nor_sees_half_of_a_step(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "state.sqlite3")) as store, ThreadPoolExecutor(1) as thread, store.transaction():
+        store.add_trace(trace(1))
+
+        assert thread.submit(store.select, "SELECT * FROM traces").result(timeout=5) == []
+
+
+def test_one_moment_shows_one_state(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "state.sqlite3")) as store:
+        with store.one_moment():
+            before = store.select("SELECT count(*) FROM traces")[0][0]
+            store.add_trace(trace(1))
+            assert store.select("SELECT count(*) FROM traces")[0][0] == before
+
+        assert store.select("SELECT count(*) FROM traces")[0][0] == before + 1
+
+
+def test_the_requests_of_an_ab_test_are_counted_also_when_their_traces_have_left(store: Store) -> None:
+    for number in range(3):
+        variant = "version_a" if number else "version_b"
+        store.add_trace(Trace(f"evt_ab_{number}", "welcome", 1, "tests", 0.0, "tone", variant))
+    store.add_trace(Trace("evt_other", "welcome", 1, "tests", 0.0, "length", "version_a"))
+    for number in range(TRACES_KEPT):
+        store.add_trace(trace(number))
+
+    assert store.trace("evt_ab_0") is None
+    assert store.served("welcome", "tone") == {"version_a": 2, "version_b": 1}
+    assert store.served("product", "tone") == {}
+
+
+def test_forgetting_everything_begins_an_ab_test_anew(store: Store) -> None:
+    store.add_trace(Trace("evt_1", "welcome", 1, "tests", 0.0, "tone", "version_a"))
+
+    store.clear()
+
+    assert store.served("welcome", "tone") == {}

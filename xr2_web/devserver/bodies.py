@@ -6,10 +6,14 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from .prompts import STATUSES
 from .refusal import Refusal
 
 Column100 = Annotated[str, msgspec.Meta(max_length=100)]
 Column255 = Annotated[str, msgspec.Meta(max_length=255)]
+
+Status = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATUSES)})]
+"""Anything else is refused as well, but with 400: see ``rules.choose``."""
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -20,7 +24,7 @@ class PromptRequest(msgspec.Struct, frozen=True):
     slug: str
     source_name: str
     version_number: int | None = None
-    status: str | None = None
+    status: Status | None = None
 
 
 class EventRequest(msgspec.Struct, frozen=True):
@@ -41,28 +45,37 @@ def decode(body: bytes) -> dict[str, Any]:
     try:
         data = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as exc:
-        raise Refusal(422, [_problem("json_invalid", ["body"], f"JSON decode error: {exc}")]) from exc
+        raise Refusal(422, [problem("json_invalid", ["body"], f"JSON decode error: {exc}")]) from exc
     if not isinstance(data, dict):
-        raise Refusal(422, [_problem("dict_type", ["body"], "Input should be an object")])
+        raise Refusal(422, [problem("dict_type", ["body"], "Input should be an object")])
     return data
 
 
 def validate(data: dict[str, Any], kind: type[Body]) -> Body:
-    """Return ``data`` as ``kind``; raise the ``Refusal`` that lists every field that is missing or wrong."""
+    """Return ``data`` as ``kind``; raise the ``Refusal`` that lists every field that is missing or wrong.
+
+    ``3.0`` is an integer, as it is in JSON Schema.
+    """
+    data = {name: _integral(value) for name, value in data.items()}
     problems = []
     for each in msgspec.structs.fields(kind):
         if each.name not in data:
             if each.required:
-                problems.append(_problem("missing", ["body", each.name], "Field required"))
+                problems.append(problem("missing", ["body", each.name], "Field required"))
             continue
         try:
             msgspec.convert(data[each.name], each.type)
         except msgspec.ValidationError as exc:
-            problems.append(_problem("value_error", ["body", each.name], str(exc)))
+            problems.append(problem("value_error", ["body", each.name], str(exc)))
     if problems:
         raise Refusal(422, problems)
     return msgspec.convert(data, kind)
 
 
-def _problem(kind: str, location: list[str], message: str) -> dict[str, Any]:
+def _integral(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def problem(kind: str, location: list[str], message: str) -> dict[str, Any]:
+    """Return one entry of the list of validation errors that a 422 has."""
     return {"type": kind, "loc": location, "msg": message}

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from .bodies import EventRequest, PromptRequest
-from .definitions import EventDefinition
+from .definitions import EventDefinition, type_of
 from .prompts import STATUSES, AbTest, Prompt, Version
 from .refusal import Refusal
 
 DASHBOARD = "https://xr2.uk/analytics/events"
 KEY_PREFIX = "xr2_dev_"
+API_PREFIX = "/api/v1/"
+"""Where the paths of xR2 begin; nothing under it happens without a key in a header, which no foreign page can send."""
 TRACE_LIFE = 30 * 24 * 60 * 60
 """Seconds after its fetch in which a trace takes events."""
 
@@ -38,8 +40,11 @@ def check_user_agent(user_agent: str) -> None:
         raise Refusal(403, "Suspicious request: xR2 refuses this User-Agent")
 
 
-def check_authorization(header: str | None) -> None:
-    """Raise the ``Refusal`` unless ``header`` bears a key for the local xR2; no message holds the key."""
+def check_authorization(header: str | None) -> str:
+    """Return the key that ``header`` bears; raise the ``Refusal`` unless it is one for the local xR2.
+
+    No message holds the key.
+    """
     if header is None:
         raise Refusal(403, "Not authenticated")
     scheme, _, key = header.partition(" ")
@@ -52,6 +57,7 @@ def check_authorization(header: str | None) -> None:
             f"Invalid API key: the local xR2 takes any key that begins with {KEY_PREFIX}, and this is {kind}. "
             "Set XR2_API_KEY to a local one, or XR2_BASE_URL to the xR2 that the key is for.",
         )
+    return key.strip()
 
 
 def choose(prompts: Mapping[str, Prompt], wanted: PromptRequest, *, served: Served) -> Choice:
@@ -63,20 +69,20 @@ def choose(prompts: Mapping[str, Prompt], wanted: PromptRequest, *, served: Serv
         available = ", ".join(prompts) or "none"
         raise _refusal(404, "prompt_not_found", f"Prompt not found. Available slugs: {available}")
     if wanted.version_number is None and wanted.status is None:
-        return _next_variant(prompt.ab_test, served) if prompt.ab_test else Choice(_deployed(prompt))
+        return _next_variant(prompt, prompt.ab_test, served) if prompt.ab_test else Choice(_deployed(prompt))
     return Choice(_filtered(prompt, wanted))
 
 
-def _next_variant(ab_test: AbTest, served: Served) -> Choice:
-    counts = served(ab_test.slug, ab_test.name)
-    variant = min(ab_test.variants, key=lambda each: counts.get(each, 0))
+def _next_variant(prompt: Prompt, ab_test: AbTest, served: Served) -> Choice:
+    variant = ab_test.next_variant(served(ab_test.slug, ab_test.name))
+    if variant is None:
+        return Choice(prompt.deployed or ab_test.variants["version_a"])
     return Choice(ab_test.variants[variant], ab_test, variant)
 
 
 def _deployed(prompt: Prompt) -> Version:
-    for version in reversed(prompt.versions):
-        if version.status == "production":
-            return version
+    if prompt.deployed:
+        return prompt.deployed
     raise _refusal(404, "no_deployed_version", f"No version is in production. {_available(prompt)}")
 
 
@@ -121,7 +127,22 @@ def objection(
     missing = [name for name in definition.required if event.metadata.get(name) is None]
     if missing:
         return _refusal(400, "missing_required_fields", f"Missing required metadata fields: {', '.join(missing)}")
-    return None
+    wrong = _wrong_types(event.metadata, definition)
+    return _refusal(400, "invalid_field_types", f"Wrong types of metadata fields: {wrong}") if wrong else None
+
+
+def _wrong_types(metadata: Mapping[str, object], definition: EventDefinition) -> str:
+    """Name each field of a wrong type; null is the same as a field that is left out."""
+    found = {name: type_of(metadata[name]) for name in definition.types if metadata.get(name) is not None}
+    return "; ".join(
+        f"{name} must be a {definition.types[name]}, not {_with_article(kind)}"
+        for name, kind in found.items()
+        if kind != definition.types[name]
+    )
+
+
+def _with_article(kind: str) -> str:
+    return f"an {kind}" if kind in ("array", "object") else f"a {kind}"
 
 
 def _undefined(name: str, definitions: Mapping[str, EventDefinition]) -> Refusal:

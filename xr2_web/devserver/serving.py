@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..errors import ConfigurationError
+from .breaking import CONNECTION
 from .guard import LOOPBACK_HOSTS
+
+_CLOSE_WITH_RESET = struct.pack("ii", 1, 0)
+
+
+class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's own, which offers each request its ``breaking.Connection`` as the ASGI extension ``CONNECTION``."""
+
+    app: Any
+    _held: asyncio.Task[Any] | None = None
+    _is_dropped = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        app = self.app
+
+        async def app_with_connection(scope: Any, receive: Any, send: Any) -> None:
+            extensions = {**scope.get("extensions", {}), CONNECTION: self}
+            try:
+                await app({**scope, "extensions": extensions}, receive, send)
+            except asyncio.CancelledError:
+                if not self._is_dropped:
+                    raise
+
+        self.app = app_with_connection
+
+    def reset(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_WITH_RESET)
+        self.transport.abort()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        self._held = asyncio.current_task()
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def shutdown(self) -> None:
+        if self._held:
+            self._is_dropped = True
+            self.transport.abort()
+            self._held.cancel()
+        else:
+            super().shutdown()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -43,12 +94,27 @@ def allowed_hosts(listener: socket.socket) -> frozenset[str] | None:
     return LOOPBACK_HOSTS | {_bracketed(address)} if ip_address(address).is_loopback else None
 
 
+class _Server(uvicorn.Server):
+    """Ends the streams of the pages first: uvicorn would wait for their end, which never comes, and complain of it."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if isinstance(self.config.app, Starlette):
+            self.config.app.state.stream.close()
+        await super().shutdown(sockets)
+
+
 def make_server(app: ASGIApp) -> uvicorn.Server:
     """Return the server; ``run(sockets=[…])`` it, and set ``should_exit`` to end it."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+        app,
+        http=_Protocol,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def run(app: ASGIApp, listener: socket.socket, *, announce: Callable[[], None]) -> NoReturn:
