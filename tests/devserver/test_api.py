@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from xr2_web.devserver import Store
+from xr2_web.devserver import Library, Store
 
 from .conftest import Visitor
 
 DAY = 24 * 60 * 60
 EVENTS = '[sign_up]\n[purchase_completed]\nrequired = ["order_id"]\noptional = ["plan"]\n'
+TYPED = EVENTS + '[purchase_completed.types]\norder_id = "string"\ntotal = "number"\ngift = "boolean"\n'
 AB_TEST = '---\nversion = {0}\nab_test = "tone"\n---\nText {0}'
 
 
@@ -90,6 +91,7 @@ def test_without_a_filter_the_newest_production_version_is_served(visitor: Visit
         ({"status": "draft"}, 3),
         ({"version_number": 2, "status": "production"}, 2),
         ({"version_number": None, "status": None}, 2),
+        ({"version_number": 1.0}, 1),
     ],
 )
 def test_filters_choose_the_version(visitor: Visitor, filters: dict[str, Any], version: int) -> None:
@@ -146,6 +148,7 @@ def test_a_filter_bypasses_the_ab_test(visitor: Visitor) -> None:
     [
         ("{}", [["body", "slug"], ["body", "source_name"]]),
         ('{"slug": 1, "source_name": "t", "version_number": "x"}', [["body", "slug"], ["body", "version_number"]]),
+        ('{"slug": "w", "source_name": "t", "version_number": 1.5}', [["body", "version_number"]]),
         ('{"slug": "welcome"', [["body"]]),
         ("[]", [["body"]]),
         ("", [["body"]]),
@@ -263,6 +266,64 @@ def test_a_missing_required_field_is_refused(visitor: Visitor, metadata: dict[st
 
     assert answer.status_code == 400
     assert "order_id" in answer.json()["detail"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "complaint"),
+    [
+        ({"order_id": 17}, "order_id must be a string, not a number"),
+        ({"order_id": "A-1", "total": "20"}, "total must be a number, not a string"),
+        ({"order_id": "A-1", "total": True}, "total must be a number, not a boolean"),
+        ({"order_id": "A-1", "total": [20]}, "total must be a number, not an array"),
+        ({"order_id": "A-1", "gift": 1}, "gift must be a boolean, not a number"),
+        ({"order_id": "A-1", "gift": 0}, "gift must be a boolean, not a number"),
+        ({"order_id": {"id": 1}, "gift": "no"}, "order_id must be a string, not an object; gift must be a boolean"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_with_field_and_type(
+    visitor: Visitor, metadata: dict[str, object], complaint: str
+) -> None:
+    visitor.define(TYPED)
+    trace_id = visitor.trace_id()
+
+    answer = visitor.send(trace_id, "purchase_completed", metadata=metadata)
+
+    detail = answer.json()["detail"]
+    assert (answer.status_code, detail["error"]) == (400, "invalid_field_types")
+    assert complaint in detail["message"]
+    [trace] = visitor.journal()["traces"]
+    assert trace["events"][0]["refused"] == detail["message"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"order_id": "A-1"},
+        {"order_id": "", "total": 20, "gift": False, "plan": ["whatever"], "unknown": {"any": 1}},
+        {"order_id": "A-1", "total": 19.99, "gift": None},
+    ],
+)
+def test_values_of_the_right_types_are_taken(visitor: Visitor, metadata: dict[str, object]) -> None:
+    visitor.define(TYPED)
+
+    assert visitor.send(visitor.trace_id(), "purchase_completed", metadata=metadata).status_code == 200
+
+
+def test_what_is_missing_is_told_before_what_is_wrong(visitor: Visitor) -> None:
+    visitor.define(TYPED)
+
+    answer = visitor.send(visitor.trace_id(), "purchase_completed", metadata={"order_id": None, "total": "20"})
+
+    assert (answer.status_code, answer.json()["detail"]["error"]) == (400, "missing_required_fields")
+
+
+def test_a_type_that_is_none_is_a_problem_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "events.toml").write_text('[sign_up.types]\nplan = "text"\n')
+
+    [problem] = Library(tmp_path).catalog().problems
+
+    assert problem.startswith("events.toml: ")
+    assert "text" in problem
 
 
 def test_a_refused_event_can_be_sent_again_once_it_is_mended(visitor: Visitor) -> None:

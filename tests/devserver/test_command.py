@@ -125,7 +125,7 @@ def test_beyond_loopback_it_answers_under_any_name_and_says_so(tmp_path: Path) -
 
     assert server.base_url == f"http://127.0.0.1:{port}"
     assert foreign.status_code == 200
-    assert "Whoever reaches this address can read that page." in err
+    assert "Whoever reaches this address can read that page and steer this server." in err
 
 
 def test_ipv6_loopback_is_guarded_too(tmp_path: Path) -> None:

@@ -14,15 +14,29 @@ import click
 from ..errors import ConfigurationError
 from . import serving
 from .app import create_app
+from .chaos import Chaos, parse
 from .library import SAMPLE, Library
+from .limits import Limits
 from .store import Store
 
 
-def serve(*, host: str, port: int, prompts: Path | None, ephemeral: bool) -> NoReturn:
-    """Serve until a signal ends it. Raises ``ConfigurationError`` where the port or the state cannot be had.
+def serve(
+    *,
+    host: str,
+    port: int,
+    prompts: Path | None,
+    ephemeral: bool,
+    faults: str | None = None,
+    daily_quota: int | None = None,
+    ip_limit: int | None = None,
+) -> NoReturn:
+    """Serve until a signal ends it; ``faults`` is what breaks, in the form of ``chaos.parse``.
+
+    Raises ``ConfigurationError`` where ``faults`` is wrong, or where the port or the state cannot be had.
 
     Only the two lines of environment go to stdout, as soon as the socket listens.
     """
+    chaos = Chaos(parse(faults)) if faults is not None else Chaos()
     library = Library(prompts or SAMPLE, report=_warn)
     with serving.listen(host, port) as listener, closing(_open_store(library.folder, ephemeral)) as store:
         hosts = serving.allowed_hosts(listener)
@@ -33,10 +47,14 @@ def serve(*, host: str, port: int, prompts: Path | None, ephemeral: bool) -> NoR
             click.echo(f"The local xR2 serves {slugs} from {prompts or 'its sample'}. For your app:", err=True)
             click.echo(f"XR2_BASE_URL={url}\nXR2_API_KEY=xr2_dev_local")
             click.echo(f"What arrives is shown at {url}/ - Ctrl-C ends this.", err=True)
+            if faults is not None:
+                _warn(f"It breaks on purpose: {faults}")
             if hosts is None:
-                _warn("Whoever reaches this address can read that page.")
+                _warn("Whoever reaches this address can read that page and steer this server.")
 
-        serving.run(create_app(library, store=store, hosts=hosts), listener, announce=announce)
+        limits = Limits(daily_quota, ip_limit)
+        app = create_app(library, store=store, hosts=hosts, chaos=chaos, limits=limits)
+        serving.run(app, listener, announce=announce)
 
 
 def _open_store(folder: Path, ephemeral: bool) -> Store:

@@ -1,4 +1,4 @@
-"""The page: what is served and what happened, rendered on the server and escaped."""
+"""The templates of the pages, and how they write times, amounts and rates. Everything is escaped."""
 
 from __future__ import annotations
 
@@ -11,26 +11,12 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .._version import __version__
-from .journal import Journal
-from .library import Catalog
-
-TRACES_SHOWN = 200
+from .duration import day_and_time
 
 
-def render(catalog: Catalog, told: Journal, *, base_url: str) -> str:
-    """Return the page as HTML, with the newest traces first."""
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            base_url=base_url,
-            catalog=catalog,
-            traces=told["traces"][: -TRACES_SHOWN - 1 : -1],
-            refused=told["refused"][: -TRACES_SHOWN - 1 : -1],
-            trace_count=len(told["traces"]),
-            version=__version__,
-        )
-    )
+def render(template: str, **values: Any) -> str:
+    """Return a template of ``templates/`` with its values filled in."""
+    return _environment().get_template(template).render(values)
 
 
 @cache
@@ -42,24 +28,45 @@ def _environment() -> Environment:
         trim_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters["clock_time"] = _clock_time
-    environment.filters["amount"] = _amount
-    environment.filters["json"] = _json
+    environment.globals["version"] = __version__
+    environment.filters.update(
+        clock_time=_clock_time,
+        day_and_time=day_and_time,
+        iso=_iso,
+        amount=_amount,
+        money=_money,
+        percent=_percent,
+        json=_json,
+    )
     return environment
 
 
-def _clock_time(text: str) -> str:
-    """Show an ISO 8601 time by the clock of this machine."""
-    return datetime.fromisoformat(text).astimezone().strftime("%d %b %H:%M:%S")
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().isoformat()
 
 
-def _amount(event: dict[str, Any]) -> str:
+def _clock_time(moment: float) -> str:
+    """Show seconds since the epoch by the clock of this machine, with the day where it is not today."""
+    shown = datetime.fromtimestamp(moment)
+    return shown.strftime("%H:%M:%S" if shown.date() == datetime.now().date() else "%d %b %H:%M:%S")
+
+
+def _amount(event: Any) -> str:
     """Show value and currency, either of which may be missing."""
-    value = event["value"]
-    if value is None:
-        return event["currency"] or ""
-    number = f"{value:,.2f}" if value == round(value, 2) and value % 1 else f"{value:,.15g}"
-    return f"{number} {event['currency'] or ''}".rstrip()
+    if event.value is None:
+        return event.currency or ""
+    return _money(event.value, event.currency)
+
+
+def _money(value: float, currency: str | None) -> str:
+    rounded = round(value, 2)
+    is_whole_cents = abs(value - rounded) < 1e-9 * max(1.0, abs(value))
+    number = f"{rounded:,.2f}" if is_whole_cents and rounded % 1 else f"{value:,.15g}"
+    return f"{number} {currency or ''}".rstrip()
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.1f} %"
 
 
 def _json(value: object) -> str:
