@@ -1,15 +1,32 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xr2_web import settings
-from xr2_web.runtime import Runtime, no_default
+from xr2_web.default import no_default
+from xr2_web.runtime import Runtime
 from xr2_web.scope import bound
 
 from .local_xr2 import LocalXr2
+
+
+@pytest.fixture(scope="session")
+def _state_homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("state")
+    return (folder / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def state_home(_state_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of its own for what a test, and the processes that it starts, keep on disk: no test adopts another's."""
+    folder = next(_state_homes)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -89,6 +89,10 @@ class Connection:
         self._server.requests.append(received)
         return received
 
+    def until_asked(self) -> None:
+        """Wait for the first byte of a request, and leave it unread."""
+        self._socket.recv(1, socket.MSG_PEEK)
+
     def read_slowly(self, *, size: int, interval: float) -> None:
         """Take ``size`` bytes at a time off the connection until it ends."""
         while self._socket.recv(size) and not self.pause(interval):

@@ -361,7 +361,7 @@ class TestSilence:
 
     def test_the_deadline_holds_over_all_retries(self, connect: Callable[..., Handle]) -> None:
         with ScriptedServer(after_request(Connection.hang)) as server:
-            client = connect(server.base_url, timeout=0.1, total_retries=100, backoff_factor=0.01)
+            client = connect(server.base_url, timeout=0.05, total_retries=100, backoff_factor=0.01)
             with within(DEADLINE + GRACE):
                 response = client.check_api_key()
 
@@ -516,6 +516,18 @@ class TestBrokenConnections:
 
         assert (first.ok, is_stale, second.ok, server.connections) == (True, True, True, 2)
 
+    @pytest.mark.parametrize(("idle_seconds", "connections"), [(60, 1), (0, 2)])
+    def test_a_connection_that_was_idle_for_long_is_not_used(
+        self, idle_seconds: float, connections: int, colour: Colour
+    ) -> None:
+        with ScriptedServer() as server:
+            transport = colour.transport(Address(server.base_url, KEY, idle_seconds=idle_seconds))
+            judged = [colour.run(colour.drive(conversation(), transport)) for _ in range(2)]
+            close(colour, transport)
+
+        assert [each.response.ok for each in judged] == [True, True]
+        assert server.connections == connections
+
     def test_a_connection_that_dies_under_a_request_is_tried_again(self, connect: Callable[..., Handle]) -> None:
         def once_only(connection: Connection) -> None:
             connection.read_request()
@@ -529,6 +541,32 @@ class TestBrokenConnections:
 
         assert all(responses)
         assert len(server.requests) == 3
+
+    def test_what_a_server_sends_unasked_is_not_taken_for_the_next_answer(self) -> None:
+        unasked = answer(404, b'{"detail": "this was never asked"}')
+        with ScriptedServer(each_request(answer() + unasked), each_request(answer())) as server:
+            transport = SyncTransport(Address(server.base_url, KEY))
+            judged = [drive(conversation(), transport) for _ in range(2)]
+            transport.close()
+
+        assert [each.response.ok for each in judged] == [True, True]
+        assert server.connections == 2
+
+    def test_an_answer_that_comes_before_the_whole_request_was_read_counts(self) -> None:
+        """On asyncio a reset connection may drop what it has received."""
+
+        def hasty(connection: Connection) -> None:
+            connection.until_asked()
+            connection.send(answer(413, b"{}"))
+            connection.reset()
+
+        with ScriptedServer(hasty, buffer=2048) as server:
+            transport = SyncTransport(Address(server.base_url, KEY))
+            answered = transport.send(wire.event_request(b"x" * 10_000_000), time.monotonic() + 5)
+            transport.close()
+
+        assert isinstance(answered, wire.Answer)
+        assert answered.status == 413
 
     @pytest.mark.parametrize(
         "noise",
@@ -616,7 +654,7 @@ class TestOddAnswers:
         assert (response.ok, response.status_code) == (False, 200)
 
     def test_a_thousand_headers_are_read(self, connect: Callable[..., Handle]) -> None:
-        many = {f"X-Header-{number}": "value" for number in range(1000)}
+        many = {f"X-Header-{number}": "x" * 60 for number in range(1000)}
         with ScriptedServer(each_request(answer(headers=many))) as server:
             response = connect(server.base_url, deadline=5).check_api_key()
 
@@ -936,6 +974,21 @@ class TestSecrets:
         assert "SECRET" not in str(caught.value)
 
 
+class Slow:
+    """A script that answers one request, when it is released, and keeps the connection open."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.release = threading.Event()
+
+    def __call__(self, connection: Connection) -> None:
+        connection.read_request()
+        self.asked.set()
+        self.release.wait(5)
+        connection.send(answer())
+        connection.hang()
+
+
 class TestThreads:
     def test_twenty_threads_share_a_client(self, local_xr2: LocalXr2) -> None:
         def visit(number: int) -> tuple[str, str]:
@@ -965,6 +1018,44 @@ class TestThreads:
 
         assert outcomes == [False, True] * 5
 
+    def test_calls_beyond_the_connections_wait_for_their_turn(self) -> None:
+        with ScriptedServer() as server, ThreadPoolExecutor(20) as threads:
+            transport = SyncTransport(Address(server.base_url, KEY), connections=2)
+            judged = list(threads.map(lambda _: drive(conversation(deadline=5), transport), range(100)))
+            transport.close()
+
+        assert all(each.response.ok for each in judged)
+        assert server.connections <= 2
+
+    def test_a_call_for_which_no_connection_becomes_free_is_left_at_its_deadline(self) -> None:
+        slow = Slow()
+        with ScriptedServer(slow) as server, ThreadPoolExecutor(1) as threads:
+            transport = SyncTransport(Address(server.base_url, KEY), connections=1)
+            call = threads.submit(drive, conversation(deadline=5), transport)
+            was_asked = slow.asked.wait(5)
+            with within(DEADLINE + GRACE):
+                beyond = drive(conversation(), transport)
+            slow.release.set()
+            first = call.result()
+            transport.close()
+
+        assert (was_asked, first.response.ok) == (True, True)
+        assert refuses(beyond.response, DeadlineExceeded)
+        assert server.connections == 1
+
+    def test_closing_under_a_call_closes_its_connection_after_the_answer(self) -> None:
+        slow = Slow()
+        with ScriptedServer(slow) as server, ThreadPoolExecutor(1) as threads:
+            transport = SyncTransport(Address(server.base_url, KEY))
+            call = threads.submit(drive, conversation(deadline=5), transport)
+            was_asked = slow.asked.wait(5)
+            transport.close()
+            slow.release.set()
+            judgement = call.result()
+            is_closed = server.until_ended(1)
+
+        assert (was_asked, judgement.response.ok, is_closed) == (True, True, True)
+
     def test_a_client_that_is_forgotten_closes_its_connections(self) -> None:
         with ScriptedServer() as server:
             xR2Client(KEY, base_url=server.base_url).check_api_key()
@@ -989,7 +1080,7 @@ atexit.register(lambda: print(client.check_api_key().ok))
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_does_not_share_its_parents_connections(self) -> None:
-        """Trap 24: the pid in `SyncTransport._pool`."""
+        """Trap 24: the pid in `SyncTransport._way`."""
         program = """
 import os, sys
 from xr2_web.client import xR2Client
@@ -1045,9 +1136,10 @@ class TestLoops:
 
         with ScriptedServer(*[hang_once] * 5, each_request(answer())) as server:
             transport = AsyncTransport(Address(server.base_url, KEY), connections=2)
-            for _ in range(5):
+            for number in range(1, 6):
                 call = asyncio.create_task(adrive(conversation(), transport))
-                await asyncio.wait([call], timeout=0.02)
+                while len(server.requests) < number:
+                    await asyncio.sleep(0.005)
                 call.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await call

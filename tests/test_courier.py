@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from xr2_web import pacing, wire
-from xr2_web.courier import DOUBTED_TRIES, SEND_TIMEOUT, Courier
+from xr2_web.courier import SEND_TIMEOUT, Courier
+from xr2_web.delivery import DOUBTED_TRIES, Delivery
 from xr2_web.outbox import Entry
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.values import TRACE_LIFE
@@ -56,15 +58,16 @@ class World:
         self.pause = pacing.Pause()
         self.budget = pacing.Budget(limit)
         self.outbox = MemoryOutbox(1000, clock=lambda: self.now)
-        self.courier = Courier(
+        chance = pacing.Chance(monotonic=lambda: self.now, wall=lambda: self.wall, random=lambda: 0.5)
+        self.delivery = Delivery(
             self.outbox,
             lambda: self,
-            concurrency=1,
             pause=self.pause,
             budget=self.budget,
             count=lambda outcome: self.counts.update([outcome]),
-            chance=pacing.Chance(monotonic=lambda: self.now, wall=lambda: self.wall, random=lambda: 0.5),
+            chance=chance,
         )
+        self.courier = Courier(self.outbox, self.delivery, concurrency=1, chance=chance)
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         assert until <= self.now + SEND_TIMEOUT
@@ -174,6 +177,59 @@ def test_a_server_that_fails_is_left_alone_after_three_failures(world: World) ->
 
     assert wait == 0.5
     assert len(world.sent) == 3
+
+
+def test_an_outage_is_told_once_it_lasts_and_so_is_its_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put()
+
+    def told(said: wire.Answer | wire.Failure, *, after: float) -> list[str]:
+        caplog.clear()
+        world.advance(after)
+        world.run(said)
+        return [record.getMessage().partition(":")[0] for record in caplog.records]
+
+    # A short one is nobody's concern.
+    assert told(UNAVAILABLE, after=0.0) == []
+    assert told(OK, after=29.0) == []
+    world.put()
+    assert told(wire.Failure("connection refused"), after=60.0) == []
+    assert told(wire.Failure("connection refused"), after=29.0) == []
+    assert told(wire.Failure("connection refused"), after=2.0) == ["xr2_web.unreachable"]
+    assert "(connection refused)" in caplog.text
+    assert told(UNAVAILABLE, after=300.0) == []
+    assert told(OK, after=300.0) == ["xr2_web.reachable"]
+    world.put()
+    assert told(OK, after=300.0) == []
+    world.put()
+    assert told(UNAVAILABLE, after=0.0) == []
+    assert told(UNAVAILABLE, after=30.0) == ["xr2_web.unreachable"]
+    assert world.counts["delivered"] == 3
+
+
+@pytest.mark.parametrize("said", [REFUSED, LOCKED_OUT, answer(429, {"detail": "slow"}, retry_after="1")])
+def test_a_server_that_says_anything_is_not_away(
+    world: World, caplog: pytest.LogCaptureFixture, said: wire.Answer
+) -> None:
+    for number in range(3):
+        world.put(number)
+    world.run(UNAVAILABLE)
+    world.run(said)
+    caplog.clear()
+
+    world.advance(3600.0)
+    world.run(UNAVAILABLE)
+
+    assert "unreachable" not in caplog.text
+
+
+def test_who_is_not_xr2_does_not_end_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put()
+    for after in (0.0, 60.0, 600.0, 600.0, 6000.0):
+        world.advance(after)
+        world.run(PORTAL if after == 600.0 else UNAVAILABLE)
+
+    told = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert told == ["xr2_web.unreachable", "xr2_web.event_misrouted"]
 
 
 def test_a_refusal_shows_that_the_server_is_there(world: World) -> None:
@@ -451,3 +507,72 @@ def test_no_metadata_and_no_trace_is_logged(world: World, caplog: pytest.LogCapt
 
     assert "ada@example.com" not in caplog.text
     assert "evt_secret" not in caplog.text
+
+
+def test_only_doubtful_answers_count_as_tries_of_a_doubtful_refusal(world: World) -> None:
+    world.put()
+
+    for _ in range(5):
+        world.run(UNAVAILABLE)
+        world.advance(400.0)
+    for _ in range(DOUBTED_TRIES - 1):
+        world.run(HIDDEN_REFUSAL)
+        world.advance(400.0)
+    before = world.outbox.counts()
+    world.run(HIDDEN_REFUSAL)
+
+    assert before == (1, 0)
+    assert world.outbox.counts() == (0, 1)
+
+
+@pytest.mark.parametrize("said", [answer(429, {"detail": "Too many requests"}, retry_after="5"), LOCKED_OUT])
+def test_an_answer_that_says_nothing_of_the_event_is_no_attempt(world: World, said: wire.Answer) -> None:
+    world.put()
+    world.run(said)
+    world.advance(100.0)
+
+    claim = world.outbox.claim()
+
+    assert claim is not None
+    assert claim.attempts == 0
+
+
+def test_a_flush_ends_when_the_last_event_leaves_without_a_word(world: World) -> None:
+    """It may expire, or a command may forget it: nobody tells."""
+    world.put()
+    claim = world.outbox.claim()
+    assert claim is not None
+    courier = Courier(world.outbox, world.delivery, concurrency=1, chance=pacing.Chance())
+    done = threading.Timer(0.2, world.outbox.done, [claim])
+    done.start()
+
+    began = time.monotonic()
+    flushed = courier.flush(30.0)
+    took = time.monotonic() - began
+
+    done.join()
+    courier.stop(0)
+    assert flushed.left == 0
+    assert took < 10
+
+
+def test_an_outbox_that_fails_at_the_end_keeps_nothing_open(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(MemoryOutbox):
+        def next_due(self) -> float | None:
+            raise OSError("disk")
+
+    delivery = Delivery(
+        Failing(10),
+        lambda: world,
+        pause=world.pause,
+        budget=world.budget,
+        count=lambda outcome: None,
+        chance=pacing.Chance(),
+    )
+    assert delivery._transport is world
+    courier = Courier(Failing(10), delivery, concurrency=1, chance=pacing.Chance())
+
+    courier.stop(1.0)
+
+    assert world.is_closed
+    assert "xr2_web.courier_failed" in caplog.text

@@ -11,8 +11,9 @@ import pytest
 
 import xr2_web
 from xr2_web import ConfigurationError, current, propagate
+from xr2_web.default import default, no_default, started
 from xr2_web.incoming import WAITING
-from xr2_web.runtime import Runtime, default, no_default, started
+from xr2_web.runtime import Runtime
 from xr2_web.scope import bound
 
 from .conftest import RuntimeMaker

@@ -6,13 +6,31 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
 from xr2_web import pacing
+from xr2_web.machine import Machine
 from xr2_web.pacing import Breaker, Budget, Pause
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC).timestamp()
+
+
+class OneProcess:
+    """Gives what one process has for itself, as ``Machine`` gives what it shares with others."""
+
+    budget = Budget
+    pause = Pause
+
+
+Place = type[OneProcess] | Machine
+
+
+@pytest.fixture(params=["one process", "machine"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where counts and pauses are: the rules are the same."""
+    return OneProcess if request.param == "one process" else Machine(tmp_path, "https://xr2.uk")
 
 
 def http_date(seconds_from_now: float) -> str:
@@ -168,16 +186,16 @@ class TestBreaker:
 
 
 class TestPause:
-    def test_the_latest_word_of_the_server_counts(self) -> None:
-        pause = Pause()
+    def test_the_latest_word_of_the_server_counts(self, place: Place) -> None:
+        pause = place.pause()
 
         pause.extend(20)
         pause.extend(10)
 
         assert [pause.left(moment) for moment in (5, 20, 25)] == [15, 0, 0]
 
-    def test_it_is_over_before_it_began_and_when_it_is_lifted(self) -> None:
-        pause = Pause()
+    def test_it_is_over_before_it_began_and_when_it_is_lifted(self, place: Place) -> None:
+        pause = place.pause()
         before = pause.left(0)
         pause.extend(20)
 
@@ -187,8 +205,8 @@ class TestPause:
 
 
 class TestBudget:
-    def test_never_more_events_than_the_limit_in_any_window(self) -> None:
-        budget, dice, now = Budget(30), random.Random(1), 0.0
+    def test_never_more_events_than_the_limit_in_any_window(self, place: Place) -> None:
+        budget, dice, now = place.budget(30), random.Random(1), 0.0
         sent: list[float] = []
 
         while len(sent) < 1000:
@@ -200,8 +218,8 @@ class TestBudget:
         windows = [sum(start <= moment < start + 60 for moment in sent) for start in sent]
         assert max(windows) == 30
 
-    def test_the_wait_it_names_is_enough_and_no_longer_than_needed(self) -> None:
-        budget = Budget(2)
+    def test_the_wait_it_names_is_enough_and_no_longer_than_needed(self, place: Place) -> None:
+        budget = place.budget(2)
         budget.debit_event(0)
         budget.debit_event(10)
 
@@ -210,8 +228,43 @@ class TestBudget:
         assert budget.debit_event(60) == 0
         assert budget.debit_event(60) == 10
 
-    def test_prompt_fetches_are_never_refused_and_take_from_the_events(self) -> None:
-        budget = Budget(90)
+    def test_the_wait_is_enough_when_many_requests_have_to_leave_the_window_first(self, place: Place) -> None:
+        budget = place.budget(20)
+        for second in range(60):
+            budget.debit_prompt(second)
+        for _ in range(10):
+            budget.debit_event(59)
+
+        wait = budget.debit_event(59)
+
+        assert wait == 50 + 60 - 59
+        assert budget.debit_event(59 + wait) == 0
+
+    def test_a_request_counts_as_made_at_the_end_of_its_second(self, place: Place) -> None:
+        budget = place.budget(1)
+        budget.debit_event(0.9)
+
+        assert budget.debit_event(60.89) == pytest.approx(0.11)
+        assert budget.debit_event(61) == 0
+
+    def test_a_prompt_fetch_counts_as_made_at_the_end_of_its_second(self, place: Place) -> None:
+        budget = place.budget(11)
+        budget.debit_prompt(0.9)
+        for _ in range(10):
+            budget.debit_event(30)
+
+        assert budget.debit_event(60.89) == pytest.approx(0.11)
+        assert budget.debit_event(61) == 0
+
+    def test_who_reads_the_clock_before_another_still_counts_what_that_one_sent(self, place: Place) -> None:
+        budget = place.budget(2)
+        budget.debit_event(100.2)
+        budget.debit_event(101.5)
+
+        assert budget.debit_event(99.9) > 0
+
+    def test_prompt_fetches_are_never_refused_and_take_from_the_events(self, place: Place) -> None:
+        budget = place.budget(90)
 
         for _ in range(80):
             budget.debit_prompt(0)
@@ -219,8 +272,8 @@ class TestBudget:
 
         assert taken == [0] * 10 + [59]
 
-    def test_events_keep_ten_a_window_whatever_the_prompts_take(self) -> None:
-        budget, served = Budget(90), Counter[int]()
+    def test_events_keep_ten_a_window_whatever_the_prompts_take(self, place: Place) -> None:
+        budget, served = place.budget(90), Counter[int]()
 
         for second in range(240):
             for _ in range(10):
@@ -230,14 +283,14 @@ class TestBudget:
 
         assert served == {0: 10, 1: 10, 2: 10, 3: 10}
 
-    def test_a_limit_below_ten_holds_for_events_too(self) -> None:
-        budget = Budget(3)
+    def test_a_limit_below_ten_holds_for_events_too(self, place: Place) -> None:
+        budget = place.budget(3)
         budget.debit_prompt(0)
 
         assert [budget.debit_event(0) == 0 for _ in range(5)] == [True, True, True, False, False]
 
-    def test_a_share_given_back_can_be_taken_again(self) -> None:
-        budget = Budget(1)
+    def test_a_share_given_back_can_be_taken_again(self, place: Place) -> None:
+        budget = place.budget(1)
         budget.credit_event()
         budget.debit_event(0)
 
@@ -246,16 +299,28 @@ class TestBudget:
         assert budget.debit_event(0) == 0
         assert budget.debit_event(0) == 60
 
-    def test_without_a_limit_nothing_waits(self) -> None:
-        budget = Budget(None)
+    def test_a_share_is_given_back_once_and_by_the_thread_that_took_it(self, place: Place) -> None:
+        budget = place.budget(2)
+        budget.debit_event(0)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(budget.debit_event, 5).result()
+
+        budget.credit_event()
+        budget.credit_event()
+
+        assert budget.debit_event(10) == 0
+        assert budget.debit_event(10) == 55
+
+    def test_without_a_limit_nothing_waits(self, place: Place) -> None:
+        budget = place.budget(None)
 
         for _ in range(1000):
             budget.debit_prompt(0)
 
         assert {budget.debit_event(0) for _ in range(1000)} == {0}
 
-    def test_threads_together_never_take_more_than_the_limit(self) -> None:
-        budget = Budget(50)
+    def test_threads_together_never_take_more_than_the_limit(self, place: Place) -> None:
+        budget = place.budget(50)
 
         with ThreadPoolExecutor(20) as threads:
             waits = list(threads.map(lambda _: budget.debit_event(0), range(500)))

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -185,8 +186,11 @@ def test_close_delivers_and_a_later_event_starts_anew(runtime: Runtime, local_xr
     assert names(local_xr2) == ["after", "before"]
 
 
-def test_close_is_bounded_and_tells_what_it_leaves(caplog: pytest.LogCaptureFixture) -> None:
-    runtime = make_runtime(base_url="http://127.0.0.1:9", shutdown_timeout=0.3)
+@pytest.mark.parametrize(
+    ("outbox", "then"), [("spool", "kept: the next process sends them"), ("memory", "lost: OUTBOX is memory")]
+)
+def test_close_is_bounded_and_tells_what_it_leaves(caplog: pytest.LogCaptureFixture, outbox: str, then: str) -> None:
+    runtime = make_runtime(base_url="http://127.0.0.1:9", shutdown_timeout=0.3, outbox=outbox)
     for number in range(20):
         track(runtime, f"evt_{number}")
     start = time.monotonic()
@@ -194,7 +198,18 @@ def test_close_is_bounded_and_tells_what_it_leaves(caplog: pytest.LogCaptureFixt
     runtime.close()
 
     assert time.monotonic() - start < 1.0
-    assert "20 events were not delivered" in caplog.text
+    assert f"xr2_web.events_left: 20 undelivered at the end, and {then}" in caplog.text
+
+
+def test_events_that_the_disk_did_not_take_are_told_as_lost(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    runtime = make_runtime(base_url="http://127.0.0.1:9", shutdown_timeout=0.1, outbox_path=tmp_path / "file")
+    track(runtime, "evt_1")
+
+    runtime.close()
+
+    assert "xr2_web.events_left: 1 undelivered at the end, and lost: the outbox failed" in caplog.text
+    assert "kept" not in caplog.text
 
 
 def test_closing_what_never_started_does_nothing() -> None:
@@ -287,7 +302,7 @@ def test_exit_does_not_wait_for_a_server_that_is_away() -> None:
     )
 
     assert done.returncode == 0
-    assert "1 events were not delivered" in done.stderr
+    assert done.stderr == "xr2_web.events_left: 1 undelivered at the end, and kept: the next process sends them\n"
     assert time.monotonic() - start < 5
 
 
@@ -310,8 +325,8 @@ def test_sigterm_with_a_handler_that_exits_delivers(local_xr2: LocalXr2, trace_i
 
 def test_each_of_two_keys_sends_its_own_events_only() -> None:
     """Trap 35, as far as memory goes: staging beside production. Each `Process` has its own outbox and courier."""
-    body = b'{"status": "success", "event_id": "1", "trace_id": "evt_1", "event_name": "", "is_duplicate": false}'
-    taken = each_request(answer(body=body))
+    said = {"status": "success", "event_id": "1", "trace_id": "evt_1", "event_name": "with", "is_duplicate": False}
+    taken = each_request(answer(body=json.dumps({**said, "timestamp": "2026-01-01T00:00:00Z"}).encode()))
     keys = ["key_of_staging", "key_of_production"]
     with ScriptedServer(taken) as server:
         runtimes = [make_runtime(api_key=key, base_url=server.base_url) for key in keys]

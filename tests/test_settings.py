@@ -411,7 +411,6 @@ class TestOthers:
     @pytest.mark.parametrize(
         ("value", "why"),
         [
-            ("buyer", "must be a callable or the dotted path of one"),
             (5, "must be a callable or the dotted path of one"),
             ("no.such.module", "names no.such.module, which cannot be imported: No module named 'no'"),
             ("json.nothing", "names json.nothing, which cannot be imported: module 'json' has no attribute 'nothing'"),
@@ -423,6 +422,15 @@ class TestOthers:
         [problem] = problems(**{name: value})
 
         assert problem.startswith(f"{name}= {why}")
+
+    @pytest.mark.parametrize("name", ["user_id", "consent"])
+    def test_a_name_without_a_module_is_no_function(self, name: str) -> None:
+        assert problems(**{name: "buyer"}) == (f"{name}= must be a callable or the dotted path of one",)
+
+    def test_a_wrong_outbox_is_told_with_those_that_there_are(self) -> None:
+        assert problems(outbox="spol") == (
+            "outbox= must be one of spool, memory, database, celery, a callable or the dotted path of one",
+        )
 
     @pytest.mark.parametrize("value", ["a b", "a\r\nb", "имя", "a;b", "a=b", "x" * 65, 5])
     def test_a_carry_name_must_be_one_of_a_cookie_and_a_header(self, value: object) -> None:

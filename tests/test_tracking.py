@@ -1008,6 +1008,29 @@ class TestTransactions:
         assert before == []
         assert [event["event_name"] for event in events(runtime)] == ["paid"]
 
+    def test_an_outbox_of_the_same_database_writes_the_event_of_a_function_in_the_transaction(
+        self, make_runtime: RuntimeMaker
+    ) -> None:
+        """It is not put after the commit: a process that is killed in between would lose it."""
+        enlisted: list[str] = []
+
+        class OfTheSameDatabase(MemoryOutbox):
+            def enlist(self, entry: Entry, scope: object, at_commit: Callable[[], None]) -> bool:
+                enlisted.append(entry.event_name)
+                return True
+
+        @xr2_web.track("tracked")
+        def pay() -> None: ...
+
+        transaction = self.Transaction()
+        runtime = make_runtime(defer=transaction, outbox=lambda chosen: OfTheSameDatabase(10))
+        with xr2_web.scope(runtime=runtime, trace_id="evt_1"):
+            pay()
+            xr2_web.track_event("reported")
+
+        assert enlisted == ["tracked", "reported"]
+        assert transaction.waiting == []
+
     def test_a_transaction_that_cannot_be_asked_costs_the_event_and_nothing_else(
         self, make_runtime: RuntimeMaker, events: Events, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from xr2_web import ConfigurationError, settings
-
 TESTS = Path(__file__).parent
 
 TRAPS = {
@@ -54,12 +52,6 @@ TRAPS = {
     34: "a server that drips, a resolver that hangs",
     35: "staging beside production",
 }
-
-LATER = {
-    33: ("database", "a missing table and a value that is too long: of the outbox in the application's own database"),
-    35: ("spool", "one folder for two keys, after kill -9: of the outbox in a file"),
-}
-"""What of a trap no test can spring yet, and the value of OUTBOX that will bring it."""
 
 _NAMED = re.compile(r"\btraps?\s+(\d+(?:(?:,\s*(?:and\s+)?|\s+and\s+)\d+)*)", re.IGNORECASE)
 
@@ -104,15 +96,6 @@ def test_a_test_names_it(named: dict[int, list[str]], trap: int) -> None:
 
 def test_no_test_names_a_trap_that_is_none(named: dict[int, list[str]]) -> None:
     assert {trap: where for trap, where in named.items() if trap not in TRAPS} == {}
-
-
-@pytest.mark.parametrize("trap", LATER, ids=lambda trap: f"{trap}: OUTBOX={LATER[trap][0]!r}")
-def test_what_is_left_for_later_is_not_there_yet(trap: int) -> None:
-    """Once this fails the trap can be sprung as a whole: test it so, and take it out of ``LATER``."""
-    outbox, _ = LATER[trap]
-
-    with pytest.raises(ConfigurationError, match="outbox="):
-        settings.load(settings.keywords({"api_key": "k", "outbox": outbox}))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Importing this loads no framework and no HTTP library; the adapters are `xr2_web
 from __future__ import annotations
 
 from ._version import __version__
+from .default import configure, flush
 from .errors import (
     ApiError,
     ConfigurationError,
@@ -18,7 +19,6 @@ from .errors import (
 from .models import Flushed, Prompt, Receipt, RenderedPrompt
 from .prompts import aget_prompt, get_prompt
 from .propagation import propagate
-from .runtime import configure, flush
 from .tracking import atrack_event, redirected, track, track_event
 from .wrapping import Call
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from . import identity
+from .default import default
 from .models import Trace
-from .runtime import Runtime, default
+from .runtime import Runtime
 from .scope import Scope, binding, bound
 
 

@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import identity, values, wire
+from .default import default
 from .errors import InvalidValue
 from .identity import Carried, Steps
 from .incoming import WAITING
 from .models import Receipt, Trace
 from .outbox import Entry
-from .runtime import Runtime, default
+from .runtime import Runtime
 from .scope import Scope
 from .unbound import tell_outside
+from .witness import AFTER_END, AFTER_STATUS, AT_COMMIT, BY_STATUS, FOR_VISITOR, EventNote, record_of
 
 _NO_PROMPT = (
     "xr2_web.no_trace: %r is not sent: its visitor has seen no prompt, or came without the token of the page that "
@@ -47,6 +49,8 @@ class Draft(NamedTuple):
     trace_id: str | None = None
     fetched: int | None = None
     """How many prompts this request had fetched when it happened, where the event is made later."""
+    note: EventNote | None = None
+    """Where a developer sees what becomes of it."""
 
 
 class Outstanding(NamedTuple):
@@ -65,14 +69,35 @@ def runtime_of(scope: Scope | None) -> Runtime:
 
 def record(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Receipt]:
     """Make the event of a draft now."""
+    draft = noted(scope, draft)
     outcome = yield from prepare(runtime, scope, draft)
-    return outcome if isinstance(outcome, Receipt) else runtime.put(outcome, scope)
+    return outcome if isinstance(outcome, Receipt) else put(runtime, scope, outcome, draft.note)
+
+
+def noted(scope: Scope | None, draft: Draft) -> Draft:
+    """Return a draft of which a developer sees what becomes, if one looks."""
+    if draft.note is not None or (record := record_of(scope)) is None:
+        return draft
+    return draft._replace(note=record.note_event(draft.event, draft.value, draft.currency))
+
+
+def put(runtime: Runtime, scope: Scope | None, entry: Entry, note: EventNote | None) -> Receipt:
+    """Have an event accepted, and note what became of it."""
+    receipt = runtime.put(entry, scope, note)
+    if note is not None:
+        note.close(receipt, waits_for=AT_COMMIT)
+    return receipt
 
 
 def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry | Receipt]:
     """Find the user and the trace of a draft and serialise it; a receipt says why it is no event."""
     outcome: Entry | Receipt
+    note = draft.note
+    if note is not None and scope is not None and scope.status is not None:
+        note.is_after_response = True
     if not runtime.settings.is_active:
+        if note is not None:
+            note.close(DISABLED)
         return DISABLED
     try:
         outcome = yield from _attributed(runtime, scope, draft)
@@ -80,6 +105,8 @@ def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry 
         outcome = refused(runtime, draft, exc)
     if isinstance(outcome, Receipt) and outcome.reason is not None:
         runtime.count(outcome.reason)
+        if note is not None:
+            note.close(outcome, waits_for=FOR_VISITOR)
     return outcome
 
 
@@ -122,7 +149,17 @@ def _attributed(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[En
         if trace is None:
             return OTHER_USER
         trace_id = trace.trace_id
-    return _serialise(runtime, draft, trace_id, user, _session_id(scope, draft))
+    session_id = _session_id(scope, draft)
+    entry = _serialise(runtime, draft, trace_id, user, session_id)
+    if draft.note is not None:
+        _attribute(draft.note, scope, trace_id, has_user=user is not None, has_session=session_id is not None)
+    return entry
+
+
+def _attribute(note: EventNote, scope: Scope | None, trace_id: str, *, has_user: bool, has_session: bool) -> None:
+    note.trace_id, note.has_user, note.has_session = trace_id, has_user, has_session
+    if (record := record_of(scope)) is not None:
+        record.last_trace_id = trace_id
 
 
 def _wait(runtime: Runtime, scope: Scope, draft: Draft) -> Receipt:
@@ -180,6 +217,8 @@ def _serialise(runtime: Runtime, draft: Draft, trace_id: str, user_id: Any, sess
 def place(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
     """Make an event, or have it wait for the status of the response that decides it."""
     if scope is not None and scope.awaits_response and (found.needs_success or found.at_end):
+        if found.draft.note is not None:
+            found.draft.note.wait(AFTER_STATUS)
         scope.wait_for_status(found)
     else:
         yield from decide(runtime, scope, found)
@@ -188,13 +227,19 @@ def place(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[No
 def decide(runtime: Runtime, scope: Scope | None, found: Outstanding) -> Steps[None]:
     """Make an event whose response has a status by now, or let it wait for the end of the response."""
     status = None if scope is None else scope.status
+    draft = noted(scope, found.draft)
     # Django and Flask answer an exception of the view with 500, where under ASGI it ends the exchange.
     if status is not None and ((found.needs_success and status >= 400) or (found.at_end and status >= 500)):
+        if draft.note is not None:
+            draft.note.is_after_response = True
+            draft.note.refuse(BY_STATUS)
         return
-    outcome = yield from prepare(runtime, scope, found.draft)
+    outcome = yield from prepare(runtime, scope, draft)
     if isinstance(outcome, Receipt):
         return
     if found.at_end and scope is not None and not scope.is_ended:
-        scope.wait_for_end(outcome)
+        if draft.note is not None:
+            draft.note.wait(AFTER_END)
+        scope.wait_for_end((outcome, draft.note))
     else:
-        runtime.put(outcome, scope)
+        put(runtime, scope, outcome, draft.note)

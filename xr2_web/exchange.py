@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from .drafts import Outstanding, decide, record
+from .drafts import Outstanding, decide, put, record
 from .failures import tell_failed
 from .identity import Carried, Steps, claim, has_consent, settle
 from .incoming import WAITING, Incoming
 from .outbox import Entry
-from .rules import Routes
+from .panel import trace_page
+from .rules import SAFE_METHODS, Routes
 from .runtime import Runtime
 from .scope import Scope
 from .tracking import untracked
+from .witness import ABORTED, EventNote, record_of
+
+TRACE_HEADER = "X-XR2-Trace"
+"""The header of a response that names the page of its trace, while xR2 is on this machine."""
 
 CARRY_NAMES = {"cookie": "xr2_carry", "session": "xr2_carry", "header": "X-Xr2-Carry", "none": ""}
 
@@ -41,11 +46,18 @@ class Exchange:
         self.runtime = runtime
         self._routes = Routes(runtime.settings.events)
         self._has_routes = bool(self._routes) and runtime.settings.is_active
-        self.open_scope: type[Scope] = Scope.kind_for(runtime, show, self, is_watched=self._has_routes)
+        self._scope_kind = Scope.kind_for(runtime, show, self, is_watched=self._has_routes)
+        self.open_scope: Callable[[], Scope] = self._open_first
         """Returns a scope, whose ``native`` is then the framework's request; all else is read on first use."""
         self.mode: str = runtime.settings.carry
         self.name: str = runtime.settings.carry_name or CARRY_NAMES[self.mode]
         self.max_age: int = runtime.settings.carry_max_age
+
+    def _open_first(self) -> Scope:
+        # The class itself from now on, and no method: nothing is cheaper to call.
+        self.open_scope = self._scope_kind
+        self.runtime.inherit()
+        return self.open_scope()
 
     def depart(self, scope: Scope, status: int, headers: Callable[[], Mapping[str, str]]) -> Steps[str | None]:
         """Make the events that waited for the status, and return the token that the visitor must carry on.
@@ -57,6 +69,8 @@ class Exchange:
             scope.status = status
             yield from self._make_waiting_events(scope, status, headers)
             token = yield from self._token(scope, status)
+            if scope.record is not None:
+                scope.record.has_lost_traces = scope.has_lost_traces
         except Exception as exc:  # noqa: BLE001
             tell_failed("depart_failed", exc)
         return token
@@ -74,12 +88,29 @@ class Exchange:
         for found in outstanding:
             if is_complete and not found.needs_success:
                 settle(decide(self.runtime, scope, found))
-        entries: list[Entry] = scope.take_on_end()
-        for entry in entries:
+            elif found.draft.note is not None:
+                found.draft.note.refuse(ABORTED)
+        entries: list[tuple[Entry, EventNote | None]] = scope.take_on_end()
+        for entry, note in entries:
             if is_complete:
-                self.runtime.put(entry, scope)
+                put(self.runtime, scope, entry, note)
             else:
                 self.runtime.count("aborted")
+                if note is not None:
+                    note.refuse(ABORTED)
+
+    def shown_trace(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
+        """Return the page of the last trace of a request, for ``TRACE_HEADER``; None where it is not to be told.
+
+        It is told while xR2 is on this machine, on a response that no shared cache keeps: nothing else of the response
+        changes for it.
+        """
+        record = scope.record
+        if not self.runtime.is_local or record is None or record.last_trace_id is None or scope.incoming is None:
+            return None
+        if not _is_private(scope.incoming.method, headers):
+            return None
+        return trace_page(self.runtime.settings, record.last_trace_id)
 
     def look_at(self, registered: Iterable[Registered]) -> None:
         """Tell what of an application is never reported: views registered beneath their ``@track``, unknown routes."""
@@ -170,6 +201,8 @@ class Exchange:
             self.runtime.count("bad_token")
         else:
             scope.load(list(carried.traces), carried.session_id, carried.owner)
+            if (kept := record_of(scope)) is not None:
+                kept.carried = carried.traces
 
     def _unread(self, exc: Exception) -> None:
         self.runtime.tell_once("unread", "xr2_web.carry_unread: what the visitor carries: %s", type(exc).__name__)
@@ -199,6 +232,14 @@ def make_private(headers: Headers, carrier: str) -> None:
     """Keep a response that carries a token out of shared caches; ``carrier`` is the header that it came in."""
     headers["Vary"] = _vary(headers.get("Vary"), carrier)
     headers["Cache-Control"] = _cache_control(headers.get("Cache-Control"))
+
+
+def _is_private(method: str, headers: Mapping[str, str]) -> bool:
+    """Say whether no shared cache keeps a response (RFC 9111, 3): it says so, or answers what is no look at a page."""
+    stated = headers.get("Cache-Control")
+    if stated is None:
+        return method not in SAFE_METHODS and headers.get("Expires") is None
+    return not {each.strip().lower() for each in stated.split(",")}.isdisjoint(("private", "no-store"))
 
 
 def _cache_control(present: str | None) -> str:

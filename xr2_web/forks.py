@@ -7,7 +7,7 @@ import os
 import sys
 from threading import RLock
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 
 class ForkLock:
@@ -27,6 +27,17 @@ class ForkLock:
 
     def _renew(self) -> None:
         self._lock = RLock()
+
+
+def new_uncut_lock() -> RLock:
+    """Return a reentrant lock that no other thread has while one forks: that one waits until it is released.
+
+    For work in foreign code that has locks of its own, as SQLite's allocator has: for these a child that is forked in
+    the middle of it waits for ever. Who takes two takes the older one first, and nothing that imports waits for one.
+    """
+    lock = RLock()
+    _uncut[lock] = None
+    return lock
 
 
 holding_off_forks: RLock = RLock()
@@ -60,7 +71,26 @@ def _renew_all() -> None:
         lock._renew()
 
 
+def _hold_uncut() -> None:
+    _held.extend(_taken(lock) for lock in list(_uncut))
+
+
+def _taken(lock: RLock) -> RLock:
+    lock.acquire()
+    return lock
+
+
+def _release_uncut() -> None:
+    # Forgotten before they are released: then the next thread that forks begins to hold them.
+    held = _held[::-1]
+    _held.clear()
+    for lock in held:
+        lock.release()
+
+
 _locks: WeakSet[ForkLock] = WeakSet()
+_uncut: WeakKeyDictionary[RLock, None] = WeakKeyDictionary()
+_held: list[RLock] = []
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)
@@ -69,3 +99,5 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=holding_off_forks.release,
         after_in_child=holding_off_forks.release,
     )
+    # Registered last, hence held first: who has one of these may come to import, who imports takes none of them.
+    os.register_at_fork(before=_hold_uncut, after_in_parent=_release_uncut, after_in_child=_release_uncut)

@@ -7,12 +7,14 @@ from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeAlias
 
 from . import wire
+from .default import default
 from .errors import InvalidValue, PromptUnavailable
 from .loops import is_on_a_loop
 from .models import Prompt, Response
-from .runtime import Runtime, default
+from .runtime import Runtime
 from .scope import PromptKey, Scope, bound, new_trace
 from .unbound import tell_outside
+from .witness import record_of
 
 Fallback: TypeAlias = str | Mapping[str, Any] | Prompt | Callable[[], "str | Mapping[str, Any] | Prompt"]
 
@@ -122,6 +124,7 @@ def _steps(call: _Call) -> _Steps:
     _keep_copy(call, prompt)
     if scope is not None:
         _bind(call, scope, prompt)
+    _note(call, prompt, "xr2")
     return prompt
 
 
@@ -147,6 +150,8 @@ def _keep_copy(call: _Call, prompt: Prompt) -> None:
 
 def _stand_in(call: _Call, copy: Prompt | None, response: Response[Prompt]) -> Prompt:
     """Return what stands in for the prompt, and tell: the visitor notices nothing, and nothing is credited."""
+    if copy is not None:
+        _note(call, copy, "copy", response.error)
     prompt = copy or _fall_back(call, response)
     call.runtime.tell_once(
         ("unavailable", repr(call.slug), response.status_code),
@@ -158,17 +163,28 @@ def _stand_in(call: _Call, copy: Prompt | None, response: Response[Prompt]) -> P
 
 
 def _fall_back(call: _Call, response: Response[Prompt]) -> Prompt:
-    fallback = call.fallback
-    if fallback is None:
+    if call.fallback is None:
+        _note(call, None, "nothing", response.error)
         raise PromptUnavailable(call.slug, response.error or "", status_code=response.status_code)
+    prompt = _as_prompt(call.slug, call.fallback)
+    _note(call, prompt, "fallback", response.error)
+    return prompt
+
+
+def _as_prompt(slug: str, fallback: Any) -> Prompt:
     if callable(fallback):
         fallback = fallback()
         _check(fallback)
     if isinstance(fallback, Prompt):
         return replace(fallback, trace_id=None, is_fallback=True)
     if isinstance(fallback, str):
-        return Prompt(call.slug, user_prompt=fallback, is_fallback=True)
-    return Prompt(call.slug, is_fallback=True, **fallback)
+        return Prompt(slug, user_prompt=fallback, is_fallback=True)
+    return Prompt(slug, is_fallback=True, **fallback)
+
+
+def _note(call: _Call, prompt: Prompt | None, source: str, why: str | None = None) -> None:
+    if (record := record_of(call.scope)) is not None:
+        record.note_prompt(call.slug, prompt, source=source, why=why)
 
 
 def _check(fallback: object) -> None:

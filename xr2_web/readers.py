@@ -6,8 +6,10 @@ is imported by it: settings are read once, at start.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from . import values
@@ -16,6 +18,8 @@ EVENT_OPTIONS = frozenset(
     {"event", "value", "currency", "metadata", "prompt", "user_id", "session_id", "when", "methods", "after"}
 )
 """What a rule of EVENTS may say: the arguments of ``track``."""
+
+OUTBOXES = ("spool", "memory", "database", "celery")
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -121,7 +125,20 @@ def function(value: object) -> Callable[..., Any] | None:
 
 def outbox(value: object) -> Callable[..., Any] | str | None:
     """Return what makes an outbox: a name of ours, a callable or its dotted path."""
-    return "memory" if value == "memory" else function(value)
+    if value in OUTBOXES:
+        return value
+    if isinstance(value, str) and "." not in value:
+        raise ValueError(f"must be one of {', '.join(OUTBOXES)}, a callable or the dotted path of one")
+    return function(value)
+
+
+def folder(value: object) -> Path | None:
+    """Return where a folder is; it need not be there yet."""
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike) and os.path.isabs(path := os.fspath(value)) and "\0" not in str(path):
+        return Path(os.fsdecode(path))
+    raise ValueError("must be the absolute path of a folder")
 
 
 def carry_name(value: object) -> str:

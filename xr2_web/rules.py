@@ -12,6 +12,7 @@ from .errors import InvalidValue
 from .incoming import Incoming
 from .runtime import Runtime
 from .scope import Scope
+from .witness import record_of
 from .wrapping import Call
 
 Field: TypeAlias = Any
@@ -75,7 +76,7 @@ class Rule(NamedTuple):
         except Exception:  # noqa: BLE001
             return False
 
-    def draft(self, call: Call, runtime: Runtime) -> Draft | None:
+    def draft(self, call: Call, runtime: Runtime, scope: Scope | None) -> Draft | None:
         """Evaluate the fields; None where ``when`` says no, or where one of them raises."""
         field = "when"
         try:
@@ -88,6 +89,8 @@ class Rule(NamedTuple):
             return Draft(self.event, **read)
         except Exception as exc:  # noqa: BLE001
             runtime.count("invalid")
+            if (record := record_of(scope)) is not None:
+                record.note_event(self.event).refuse("invalid")
             runtime.tell_once(
                 ("field", self.event, field),
                 "xr2_web.event_invalid: %r is not reported: its %s raised %s",
@@ -137,7 +140,7 @@ class Routes:
             call = Call((), parameters, (status, headers), incoming.native)
             if not rule.admits(incoming.method):
                 rule.tell_skipped(incoming.method, shown, call, runtime)
-            elif (draft := rule.draft(call, runtime)) is not None:
+            elif (draft := rule.draft(call, runtime, scope)) is not None:
                 found.append(Outstanding(draft, needs_success=True, at_end=True))
         return found
 

@@ -10,24 +10,26 @@ import atexit
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
-from . import settings, wire
-from .errors import ConfigurationError
+from . import wire
+from .failures import tell_failed
 from .forks import ForkLock, holding_off_forks, is_heir
 from .models import Flushed, Prompt, Receipt
 from .once import once
-from .outbox import Entry, Put
+from .outbox import Entry, Outbox, Put
 from .pacing import Chance
-from .scope import Defer, Scope, bound
-from .settings import Settings, SettingsKeywords
+from .scope import Defer, Scope
+from .settings import Settings
 
 if TYPE_CHECKING:
     from .carry import Seal
+    from .delivery import Delivery
     from .process import Process
+    from .witness import EventNote
 
 T = TypeVar("T")
 
@@ -54,6 +56,8 @@ class Runtime:
     ) -> None:
         self.settings = chosen
         self.is_local = chosen.is_local
+        self.is_witnessed: bool = self.is_local
+        """Whether what requests do is written down: xR2 is on this machine, or a panel shows it."""
         self.chance: Chance = chance or Chance()
         self.copies: dict[Any, Prompt] = {}
         """The last good copy of each prompt, without its trace."""
@@ -63,6 +67,7 @@ class Runtime:
         self._told: set[object] = set()
         self._lock = ForkLock()
         self._process: Process | None = None
+        _made.add(self)
         if not chosen.is_active:
             logger.warning("xr2_web.off: %s; prompts fall back and no event is sent", chosen.why_inactive)
 
@@ -89,6 +94,17 @@ class Runtime:
         """Count an outcome."""
         with self._lock:
             self._counter[outcome] += 1
+        for observer in _observers:
+            try:
+                observer(outcome)
+            except Exception as exc:  # noqa: BLE001
+                self.tell_once(("observer", type(exc)), "xr2_web.observer_failed: %s", type(exc).__name__)
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """The outbox of this process; None where nothing has needed it yet."""
+        process = self._process
+        return None if process is None or process.pid != os.getpid() else process.outbox
 
     def has_told(self, key: object) -> bool:
         """Say whether ``key`` was seen by ``tell_once``."""
@@ -110,14 +126,32 @@ class Runtime:
         """Hold a conversation within the prompt deadline, on the running loop."""
         return await self._here().afetch(request)
 
-    def put(self, entry: Entry, scope: Scope | None = None) -> Receipt:
-        """Accept an event, at the commit where a transaction is open: the framework's own, or one of ``scope``."""
+    def put(self, entry: Entry, scope: Scope | None = None, note: EventNote | None = None) -> Receipt:
+        """Accept an event, at the commit where a transaction is open: the framework's own, or one of ``scope``.
+
+        What becomes of it at the commit is told in ``note``.
+        """
         try:
-            is_waiting = self.at_commit(partial(self._put_later, entry), scope)
+            process = self._here()
+            wake = process.courier.wake if note is None else partial(_stand, note, process.courier.wake)
+            is_waiting = process.outbox.enlist(entry, scope, wake) or self.at_commit(
+                partial(self._put_later, entry, note), scope
+            )
         except Exception as exc:  # noqa: BLE001
             # A session may be at work in another thread. Unsent rather than sent for what may be rolled back.
             return self._not_kept(exc)
-        return _PENDING if is_waiting else self._put(entry)
+        return _PENDING if is_waiting else self._put(entry, process)
+
+    def inherit(self) -> None:
+        """Have what dead processes left delivered, if anything may be there. Costs a look at a folder."""
+        if not self.settings.is_active:
+            return
+        try:
+            process = self._here()
+            if process.outbox.has_heritage():
+                process.courier.wake()
+        except Exception as exc:  # noqa: BLE001
+            tell_failed("inherit_failed", exc)
 
     def at_commit(self, callback: Callable[[], None], scope: Scope | None = None) -> bool:
         """Have ``callback`` run when every transaction that is open now has committed; False where none is open."""
@@ -130,6 +164,15 @@ class Runtime:
         """Wait up to ``timeout`` seconds until every accepted event was delivered or refused."""
         return self._here().courier.flush(timeout)
 
+    def delivery_from(self, outbox: Outbox) -> Delivery:
+        """Return what delivers, in this process, the events of an outbox that is not the runtime's own."""
+        delivery: Delivery = self._here().delivery_from(outbox)
+        return delivery
+
+    def keep_dead(self, entry: Entry, attempts: int, reason: str) -> None:
+        """Keep a dead letter that was delivered from elsewhere."""
+        self._here().outbox.keep_dead(entry, attempts, reason)
+
     def close(self, timeout: float | None = None) -> None:
         """Deliver what can be delivered within ``timeout`` seconds (SHUTDOWN_TIMEOUT), and release everything."""
         process = self._process
@@ -137,16 +180,32 @@ class Runtime:
             return
         self._process = None
         atexit.unregister(self.close)
-        left = process.close(self.settings.shutdown_timeout if timeout is None else timeout)
-        if left:
-            logger.warning("xr2_web.events_left: %d events were not delivered before the end", left)
-
-    def _put_later(self, entry: Entry) -> None:
-        self._put(entry)
-
-    def _put(self, entry: Entry) -> Receipt:
         try:
-            process = self._here()
+            left = process.close(self.settings.shutdown_timeout if timeout is None else timeout)
+        except Exception as exc:  # noqa: BLE001
+            tell_failed("close_failed", exc)
+            return
+        if left.kept:
+            self._tell_left(left.kept, "kept: the next process sends them")
+        if left.lost:
+            is_memory = self.settings.outbox == "memory"
+            self._tell_left(left.lost, f"lost: {'OUTBOX is memory' if is_memory else 'the outbox failed'}")
+
+    def _tell_left(self, count: int, then: str) -> None:
+        logger.warning("xr2_web.events_left: %d undelivered at the end, and %s", count, then)
+
+    def _put_later(self, entry: Entry, note: EventNote | None = None) -> None:
+        try:
+            process = self._here()  # the transaction may have begun before a fork
+        except Exception as exc:  # noqa: BLE001
+            receipt = self._not_kept(exc)
+        else:
+            receipt = self._put(entry, process)
+        if note is not None:
+            note.close(receipt)
+
+    def _put(self, entry: Entry, process: Process) -> Receipt:
+        try:
             outcome = process.outbox.put(entry)
         except Exception as exc:  # noqa: BLE001
             return self._not_kept(exc)
@@ -182,6 +241,21 @@ class Runtime:
         return made
 
 
+def observe(observer: Callable[[str], None]) -> None:
+    """Have ``observer`` called with each outcome that is counted in this process, in any thread; it has to be quick."""
+    _observers.append(observer)
+
+
+def running() -> list[Runtime]:
+    """Return the runtimes that have an outbox in this process."""
+    return [runtime for runtime in list(_made) if runtime.outbox is not None]
+
+
+def _stand(note: EventNote, wake: Callable[[], None]) -> None:
+    note.close(_ACCEPTED)
+    wake()
+
+
 def _deferred(callback: Callable[[], None], transactions: Sequence[Defer]) -> bool:
     """Have ``callback`` wait for all transactions that are open now; where one is rolled back it never runs."""
     waiting = set(range(len(transactions)))
@@ -198,84 +272,5 @@ def _deferred(callback: Callable[[], None], transactions: Sequence[Defer]) -> bo
 
 
 _making = ForkLock()
-_default: Runtime | None = None
-_is_chosen = False
-_offer: Callable[[], Runtime] | None = None
-
-
-def configure(**keywords: Unpack[SettingsKeywords]) -> Runtime:
-    """Set the process default: what is used where no adapter's request is bound.
-
-    The environment fills what is not given. Raises ``ConfigurationError`` with every problem.
-    """
-    runtime = Runtime(settings.load(settings.keywords(keywords), settings.environment()))
-    _set_default(runtime)
-    return runtime
-
-
-def started(runtime: Runtime) -> None:
-    """Take an adapter's runtime as the process default, if there is none yet."""
-    if not _is_chosen:
-        _set_default(runtime)
-
-
-def offer(make: Callable[[], Runtime]) -> None:
-    """Take what makes a framework's runtime, for processes that use it without any adapter: commands, workers.
-
-    It is called when the process default is first wanted, if nothing has set that by then.
-    """
-    global _offer
-    _offer = make
-
-
-def default() -> Runtime:
-    """Return the process default; without ``configure``, adapters and offers it is made from the environment.
-
-    Where the settings have mistakes it is off and says so: this may be somebody's request, and no start.
-    """
-    global _default
-    if _default is None:
-        with _making:
-            if _default is None:
-                _default = _fitting()
-    return _default
-
-
-def flush(timeout: float = 10.0) -> Flushed:
-    """Wait up to ``timeout`` seconds until every event accepted so far was delivered or refused.
-
-    For tests, scripts, and servers that tell nobody of their end. It is the outbox of the installation at hand, else
-    of the process default; an event that waits for a transaction or a response is not in it yet. Blocks.
-    """
-    scope = bound()
-    runtime: Runtime = default() if scope is None else scope.runtime
-    return runtime.flush(timeout)
-
-
-@contextmanager
-def no_default() -> Iterator[None]:
-    """Have no process default for a block, as tests need it; one that is made inside is closed at the end."""
-    global _offer
-    former, was_chosen, offered = _default, _is_chosen, _offer
-    _set_default(None, is_chosen=False)
-    _offer = None
-    try:
-        yield
-    finally:
-        made, _offer = _default, offered
-        _set_default(former, is_chosen=was_chosen)
-        if made is not None:
-            made.close()
-
-
-def _fitting() -> Runtime:
-    try:
-        return Runtime(settings.load(settings.environment())) if _offer is None else _offer()
-    except ConfigurationError as exc:
-        logger.error("xr2_web.misconfigured: %s", exc)
-        return Runtime(Settings(enabled=False))
-
-
-def _set_default(runtime: Runtime | None, *, is_chosen: bool = True) -> None:
-    global _default, _is_chosen
-    _default, _is_chosen = runtime, is_chosen
+_observers: list[Callable[[str], None]] = []
+_made: WeakSet[Runtime] = WeakSet()

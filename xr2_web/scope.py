@@ -72,6 +72,8 @@ class Scope:
     """Whether traces of another user were dropped."""
     hindrance: str | None = None
     """Why nothing of this scope can be carried on; told when something should have been."""
+    record: Any = None
+    """What its request did, where a developer looks: see ``witness``."""
     transactions: tuple[Defer, ...] = ()
     """The open transactions whose commit its events wait for, where the framework does not know them."""
 

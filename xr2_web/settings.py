@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypedDict
 
@@ -39,7 +40,9 @@ class SettingsKeywords(TypedDict, total=False):
     consent: Callable[[Any], bool] | str | None
     respect_gpc: bool
     outbox: Callable[[Settings], Any] | str
+    outbox_path: str | os.PathLike[str] | None
     outbox_max_events: int
+    outbox_synchronous: str
     rate_limit: str | int | None
     concurrency: int
     shutdown_timeout: float
@@ -62,8 +65,10 @@ class Settings(NamedTuple):
     user_id: Callable[[Any], Any] | None = None
     consent: Callable[[Any], bool] | None = None
     respect_gpc: bool = True
-    outbox: Callable[[Settings], Any] | str = "memory"
+    outbox: Callable[[Settings], Any] | str = "spool"
+    outbox_path: Path | None = None
     outbox_max_events: int = 100_000
+    outbox_synchronous: str = "normal"
     rate_limit: int | None = DEFAULT_RATE_LIMIT
     concurrency: int = 8
     shutdown_timeout: float = 2.0
@@ -180,6 +185,8 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "consent": readers.function,
     "respect_gpc": readers.flag,
     "outbox": readers.outbox,
+    "outbox_path": readers.folder,
+    "outbox_synchronous": readers.choice("normal", "full"),
     "outbox_max_events": readers.amount(int, 1, 100_000_000),
     "rate_limit": readers.rate,
     "concurrency": readers.amount(int, 1, 64),

@@ -7,13 +7,14 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from .behind import attributes
-from .drafts import Draft, Outstanding, as_of_now, place, record, refused, runtime_of
+from .drafts import Draft, Outstanding, as_of_now, noted, place, record, refused, runtime_of
 from .failures import tell_failed
 from .identity import asettle, settle
 from .models import Receipt
 from .rules import Rule
 from .runtime import Runtime
 from .scope import Scope, bound
+from .witness import AT_COMMIT
 from .wrapping import Call, wrap, wrap_handlers
 
 if TYPE_CHECKING:
@@ -160,7 +161,10 @@ class _Tracker:
         try:
             runtime = runtime_of(entered)
             found = self._found(runtime, entered, call, function)
-            if found is not None and not _waits_for_commit(runtime, entered, found):
+            # What no response decides is made at once: it may be written in the very transaction, or wait for its end.
+            if found is not None and not (
+                (found.needs_success or found.at_end) and _waits_for_commit(runtime, entered, found)
+            ):
                 settle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
             tell_failed("tracking_failed", exc)
@@ -184,13 +188,13 @@ class _Tracker:
         if not runtime.settings.is_active:
             return None
         if scope is None or (incoming := scope.incoming) is None:
-            draft = self._rule.draft(call, runtime)
+            draft = self._rule.draft(call, runtime, scope)
             return None if draft is None else self._outstanding(runtime, scope, draft, is_view=False)
         call = Call(call.args, call.kwargs, call.result, _as_given(incoming.native, call.args))
         is_view = incoming.is_response(call.result) or incoming.serves(function)
         if (is_view or self._rule.methods is not None) and not self._admits(runtime, incoming.method, call, function):
             return None
-        draft = self._rule.draft(call, runtime)
+        draft = self._rule.draft(call, runtime, scope)
         return None if draft is None else self._outstanding(runtime, scope, draft, is_view=is_view)
 
     def _admits(self, runtime: Runtime, method: str, call: Call, function: Callable[..., Any]) -> bool:
@@ -201,18 +205,24 @@ class _Tracker:
         return False
 
     def _outstanding(self, runtime: Runtime, scope: Scope | None, draft: Draft, *, is_view: bool) -> Outstanding | None:
+        draft = noted(scope, draft)
         try:
             draft = as_of_now(scope, draft)
         except Exception as exc:  # noqa: BLE001
             runtime.count("invalid")
-            refused(runtime, draft, exc)
+            receipt = refused(runtime, draft, exc)
+            if draft.note is not None:
+                draft.note.close(receipt)
             return None
         at_end = self._rule.after == "response" and scope is not None and scope.incoming is not None
         return Outstanding(draft, needs_success=is_view, at_end=at_end)
 
 
 def _waits_for_commit(runtime: Runtime, scope: Scope | None, found: Outstanding) -> bool:
-    return runtime.at_commit(lambda: settle(place(runtime, scope, found)), scope)
+    is_waiting = runtime.at_commit(lambda: settle(place(runtime, scope, found)), scope)
+    if is_waiting and found.draft.note is not None:
+        found.draft.note.wait(AT_COMMIT)
+    return is_waiting
 
 
 def _as_given(native: Any, args: tuple[Any, ...]) -> Any:

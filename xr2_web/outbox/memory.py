@@ -8,9 +8,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
+from contextlib import suppress
+from threading import RLock
 
-from . import Claim, Counts, Entry, Put
+from . import Claim, Counts, Entry, Outbox, Put
+from .rows import Dead
 
 logger = logging.getLogger("xr2_web")
 
@@ -20,28 +22,36 @@ MOST_DEAD = 1000
 Key = tuple[str, str]
 
 
-class MemoryOutbox:
+class MemoryOutbox(Outbox):
     """Events in two queues: those due now in the order of arrival, and those to be tried later."""
 
-    def __init__(self, most_events: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most_events: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._most_events = most_events
         self._clock = clock
-        self._keys: set[Key] = set()
+        self._wall = wall
+        self._made: dict[Key, float] = {}
         self._due: deque[Claim] = deque()
         self._later: list[tuple[float, int, Claim]] = []
-        self._dead: deque[tuple[Entry, str]] = deque(maxlen=MOST_DEAD)
+        self._dead: deque[Dead] = deque(maxlen=MOST_DEAD)
         self._order = itertools.count()
-        self._lock = Lock()
+        # Reentrant: a finalizer that tracks an event may run in the middle of any of this.
+        self._lock = RLock()
 
     def put(self, entry: Entry) -> Put:
         """Take an event, unless one of its key is here or the outbox is full."""
         key = (entry.trace_id, entry.event_name)
         with self._lock:
-            if key in self._keys:
+            if key in self._made:
                 return Put.DUPLICATE
-            if len(self._keys) >= self._most_events:
+            if len(self._made) >= self._most_events:
                 return Put.FULL
-            self._keys.add(key)
+            self._made[key] = entry.made_at
             self._due.append(Claim(entry, 0))
         return Put.ACCEPTED
 
@@ -55,18 +65,30 @@ class MemoryOutbox:
     def done(self, claim: Claim) -> None:
         """Forget an event."""
         with self._lock:
-            self._keys.discard((claim.entry.trace_id, claim.entry.event_name))
+            self._made.pop((claim.entry.trace_id, claim.entry.event_name), None)
 
     def retry(self, claim: Claim, delay: float) -> None:
         """Put an event back for later."""
-        again = Claim(claim.entry, claim.attempts + 1)
-        with self._lock:
-            heapq.heappush(self._later, (self._clock() + delay, next(self._order), again))
+        self._put_off(Claim(claim.entry, claim.attempts + 1), delay)
+
+    def release(self, claim: Claim) -> None:
+        """Put an event back that was not tried."""
+        self._put_off(claim, 0.0)
 
     def bury(self, claim: Claim, reason: str) -> None:
         """Keep an event as a dead letter."""
         self.done(claim)
-        self._dead.append((claim.entry, reason))
+        self.keep_dead(claim.entry, claim.attempts + 1, reason)
+
+    def keep_dead(self, entry: Entry, attempts: int, reason: str) -> None:
+        """Keep a dead letter of an event that was delivered from elsewhere."""
+        self._dead.append(Dead(entry, attempts, reason, self._wall()))
+
+    def give_dead(self) -> Dead | None:
+        """Give the oldest dead letter away."""
+        with suppress(IndexError):
+            return self._dead.popleft()
+        return None
 
     def next_due(self) -> float | None:
         """Return the seconds until an event is due."""
@@ -77,7 +99,20 @@ class MemoryOutbox:
 
     def counts(self) -> Counts:
         """Count what is here."""
-        return Counts(pending=len(self._keys), dead=len(self._dead))
+        return Counts(pending=len(self._made), dead=len(self._dead))
+
+    def at_risk(self) -> Counts:
+        """Count all that is here."""
+        return self.counts()
+
+    def oldest(self) -> float | None:
+        """Return when the oldest event was made."""
+        with self._lock:
+            return min(self._made.values(), default=None)
 
     def close(self) -> None:
         """Do nothing: memory goes with the process."""
+
+    def _put_off(self, claim: Claim, delay: float) -> None:
+        with self._lock:
+            heapq.heappush(self._later, (self._clock() + delay, next(self._order), claim))

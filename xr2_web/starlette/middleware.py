@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from .. import lifespan, settings
+from ..default import started
 from ..errors import ConfigurationError
-from ..exchange import Exchange, make_private
+from ..exchange import TRACE_HEADER, Exchange, make_private
 from ..forks import ForkLock
 from ..identity import asettle
-from ..runtime import Runtime, logger, started
+from ..runtime import Runtime, logger
 from ..scope import Scope, bind, unbind
 from ..settings import Settings, SettingsKeywords
 from .incoming import KEY, Incoming
@@ -133,6 +134,10 @@ async def _depart(exchange: Exchange, bound: Scope, message: Message, send: Send
     token = await asettle(exchange.depart(bound, message["status"], lambda: headers))
     if token is not None:
         _carry(exchange, token, bound.native, headers)
+    page = exchange.shown_trace(bound, headers)
+    if page is not None:
+        headers[TRACE_HEADER] = page
+    if token is not None or page is not None:
         message = {**message, "headers": headers.raw}
     await send(message)
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import ContextVar
 from typing import Any, TypeAlias
+from weakref import WeakSet
 
 from .engine import httpcore
 
@@ -76,6 +77,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
+        pid = os.getpid()
         try:
             addresses = self._resolver.begin(host, port).result(timeout=time_left(deadline.get()))
         except FutureTimeout:
@@ -88,6 +90,9 @@ class DeadlineBackend(httpcore.NetworkBackend):
                 if attempt == len(addresses):
                     raise
             else:
+                if pid != os.getpid():  # a greenlet that a fork has copied; the connection is its parent's, too
+                    stream.close()
+                    raise httpcore.ConnectError("the process has forked meanwhile")
                 return _DeadlineStream(stream)
         raise httpcore.ConnectError(f"no address for {host}")
 
@@ -95,6 +100,16 @@ class DeadlineBackend(httpcore.NetworkBackend):
 class _DeadlineStream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        _streams.add(self)
+
+    def disown(self) -> None:
+        """Lose the connection, in a child, without a word to the server or to the parent."""
+        connection = self._stream.get_extra_info("socket")
+        if connection is not None and (descriptor := connection.fileno()) >= 0:
+            # Its number stays taken: a copied greenlet that waits for it must not read from what comes next.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, descriptor, inheritable=False)
+            os.close(nowhere)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _left_or_raise(httpcore.ReadTimeout))
@@ -113,6 +128,18 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _disown_all() -> None:
+    for stream in list(_streams):
+        stream.disown()
+
+
+_streams: WeakSet[_DeadlineStream] = WeakSet()
+"""The connections of this process. Greenlets live on in a forked child, and would take their parent's answers."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 def _left_or_raise(late: type[Exception]) -> float:

@@ -9,8 +9,12 @@ import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import h11
+
 from .. import wire
 from .address import Address
+from .body import Body
+from .direct import Direct
 from .engine import httpcore
 from .network import DeadlineBackend, ResolvingBackend, deadline, time_left
 
@@ -22,45 +26,59 @@ class SyncTransport:
         self._address = address
         self._connections = connections
         self._backend = DeadlineBackend(address.resolver)
-        self._pools: dict[int, Any] = {}
+        self._ways: dict[int, Direct | _Proxied] = {}
         # Not at exit: that would come before the courier's last deliveries, which need the connections.
-        weakref.finalize(self, _close_own, self._pools).atexit = False
+        weakref.finalize(self, _close_own, self._ways).atexit = False
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         """Return the answer, or why there is none by ``until`` (monotonic). Redirects are not followed."""
         deadline.set(until)
-        outgoing = self._address.request(request)
-        outgoing.extensions = {"timeout": _timeouts(until)}
         try:
-            response = self._pool().handle_request(outgoing)
-            try:
-                body = _Body(request.answer_limit)
-                for chunk in response.iter_stream():
-                    if not body.takes(chunk):
-                        break
-            finally:
-                response.close()
-            return body.answer(response)
+            return self._way().send(request, until)
         except _EXCEPTIONS as exc:
             return _failure(exc)
 
     def close(self) -> None:
         """Close all connections; what is collected without it closes its own."""
-        _close_own(self._pools)
+        _close_own(self._ways)
 
-    def _pool(self) -> Any:
+    def _way(self) -> Direct | _Proxied:
         # One for each process: a forked child must not read its parent's answers from a connection they share.
         pid = os.getpid()
-        return self._pools.get(pid) or self._pools.setdefault(pid, self._new_pool())
+        return self._ways.get(pid) or self._ways.setdefault(pid, self._new_way())
 
-    def _new_pool(self) -> Any:
-        options = self._address.pool_options(self._connections)
-        return httpcore.ConnectionPool(network_backend=self._backend, **options)
+    def _new_way(self) -> Direct | _Proxied:
+        kind = Direct if self._address.proxy() is None else _Proxied
+        return kind(self._address, self._backend, self._connections)
 
 
-def _close_own(pools: dict[int, Any]) -> None:
-    if (pool := pools.pop(os.getpid(), None)) is not None:
-        pool.close()
+def _close_own(ways: dict[int, Direct | _Proxied]) -> None:
+    if (way := ways.pop(os.getpid(), None)) is not None:
+        way.close()
+
+
+class _Proxied:
+    """The connections of one process through a proxy, whose kinds the engine knows."""
+
+    def __init__(self, address: Address, backend: DeadlineBackend, connections: int) -> None:
+        self._address = address
+        self._pool = httpcore.ConnectionPool(network_backend=backend, **address.pool_options(connections))
+
+    def send(self, request: wire.Request[Any], until: float) -> wire.Answer:
+        outgoing = self._address.request(request)
+        outgoing.extensions = {"timeout": _timeouts(until)}
+        response = self._pool.handle_request(outgoing)
+        try:
+            body = Body(request.answer_limit)
+            for chunk in response.iter_stream():
+                if not body.takes(chunk):
+                    break
+        finally:
+            response.close()
+        return body.answer(response.status, response.headers)
+
+    def close(self) -> None:
+        self._pool.close()
 
 
 class AsyncTransport:
@@ -84,13 +102,13 @@ class AsyncTransport:
                 pool = await self._pool()
                 response = await pool.handle_async_request(outgoing)
                 try:
-                    body = _Body(request.answer_limit)
+                    body = Body(request.answer_limit)
                     async for chunk in response.aiter_stream():
                         if not body.takes(chunk):
                             break
                 finally:
                     await response.aclose()
-                return body.answer(response)
+                return body.answer(response.status, response.headers)
         except _EXCEPTIONS as exc:
             return _failure(exc)
 
@@ -132,31 +150,13 @@ async def _until_closed(
         await pool.aclose()
 
 
-class _Body:
-    """Collect a body up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def takes(self, chunk: bytes) -> bool:
-        self._size += len(chunk)
-        self._chunks.append(chunk)
-        return self._size <= self._limit
-
-    def answer(self, response: Any) -> wire.Answer:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        body = b"".join(self._chunks) if self._size <= self._limit else None
-        return wire.Answer(response.status, headers, body)
-
-
 _EXCEPTIONS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
+    h11.ProtocolError,
     OSError,
     RuntimeError,
     ImportError,  # a SOCKS proxy without the package for it

@@ -1,0 +1,171 @@
+"""The courier's threads: how many of them deliver at once, and that none waits for another that got stuck."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from xr2_web.abreast import STUCK
+from xr2_web.courier import Courier
+from xr2_web.outbox import Claim, Entry, Paused
+from xr2_web.outbox.memory import MemoryOutbox
+from xr2_web.pacing import Chance
+
+PATIENCE_SECONDS = 10.0
+
+
+class LeftAlone(MemoryOutbox):
+    """Wants to be looked after once, and then not for long."""
+
+    tended = 0
+
+    def tend(self, paused: Paused | None) -> float | None:
+        self.tended += 1
+        return 30.0
+
+
+class Crew:
+    """A courier, whose deliveries take as long as ``answer`` does, by a clock that adds ``seconds`` for each."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.answer: Callable[[Entry], object] = lambda entry: None
+        self.seconds = 0.0
+        self.at_once: list[int] = []
+        """For each delivery, how many were under way as it began."""
+        self.delivered = self.refused = 0
+        self._under_way = 0
+        self._lock = threading.Lock()
+        self._outbox = LeftAlone(100_000)
+        self._now = 0.0
+        chance = Chance(monotonic=lambda: self._now)
+        self.courier = Courier(self._outbox, self, concurrency=concurrency, chance=chance)
+
+    def take(self, until: float) -> Claim | float | None:
+        return self._outbox.claim() or self._outbox.next_due()
+
+    def deliver(self, claim: Claim, until: float) -> None:
+        with self._lock:
+            self._under_way += 1
+            self.at_once.append(self._under_way)
+        self.answer(claim.entry)
+        with self._lock:
+            self._under_way -= 1
+            self._now += self.seconds
+            self._outbox.done(claim)
+            self.delivered += 1
+
+    @property
+    def tended(self) -> int:
+        """How often the outbox was looked after."""
+        return self._outbox.tended
+
+    def paused(self) -> Paused | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+    def put(self, *numbers: int) -> None:
+        for number in numbers:
+            self._outbox.put(Entry(f"evt_{number}", "sign_up", b"{}", time.time()))
+            self.courier.wake()
+
+    def wait_for(self, delivered: int) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.delivered < delivered:
+            assert time.monotonic() < deadline, f"{self.delivered} of {delivered} are delivered"
+            time.sleep(0.002)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[int], Crew]]:
+    crews: list[Crew] = []
+
+    def make(concurrency: int) -> Crew:
+        crews.append(Crew(concurrency))
+        return crews[-1]
+
+    yield make
+    for crew in crews:
+        crew.courier.stop(5)
+
+
+def test_one_thread_serves_a_quick_server(start: Callable[[int], Crew]) -> None:
+    crew = start(8)
+    crew.answer = lambda entry: time.sleep(0.0001)
+
+    for number in range(1000):
+        crew.put(number)
+        if number % 10 == 0:
+            time.sleep(0.001)
+    crew.wait_for(1000)
+
+    # Where the machine has kept the one from its work for long, others have helped for a while.
+    assert sum(others > 1 for others in crew.at_once) < 500
+
+
+def test_all_threads_serve_a_server_that_takes_its_time(start: Callable[[int], Crew]) -> None:
+    crew = start(8)
+    crew.answer = lambda entry: time.sleep(0.01)
+    crew.seconds = 0.01
+
+    crew.put(*range(100))
+    crew.wait_for(100)
+
+    assert max(crew.at_once) == 8
+
+
+def test_none_waits_for_another_whose_answer_does_not_come(start: Callable[[int], Crew]) -> None:
+    crew = start(8)
+    comes = threading.Event()
+    crew.put(*range(20))
+    crew.wait_for(20)
+    crew.answer = lambda entry: comes.wait(2 * PATIENCE_SECONDS) if entry.trace_id == "evt_20" else None
+    began = time.monotonic()
+
+    crew.put(*range(20, 120))
+    crew.wait_for(119)
+    seconds = time.monotonic() - began
+    comes.set()
+    crew.wait_for(120)
+
+    assert seconds < PATIENCE_SECONDS / 2
+
+
+def test_an_event_that_comes_while_the_only_thread_is_stuck_is_soon_delivered(start: Callable[[int], Crew]) -> None:
+    crew = start(2)
+    comes = threading.Event()
+    crew.put(0)
+    crew.wait_for(1)
+    time.sleep(5 * STUCK)  # until both rest
+    crew.answer = lambda entry: comes.wait(2 * PATIENCE_SECONDS) if entry.trace_id == "evt_1" else None
+    crew.put(1)
+    time.sleep(3 * STUCK)
+
+    crew.put(2)
+    crew.wait_for(2)
+    comes.set()
+    crew.wait_for(3)
+
+
+def test_what_became_of_an_event_is_noted_soon_though_the_outbox_was_looked_after_before(
+    start: Callable[[int], Crew],
+) -> None:
+    crew = start(8)
+    crew.courier.wake()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not crew.tended:
+        time.sleep(0.01)
+
+    crew.seconds = 2.0
+    crew.put(0)
+    crew.wait_for(1)
+    crew.put(1)
+    crew.wait_for(2)
+    while crew.tended < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert crew.tended >= 2

@@ -1,0 +1,130 @@
+"""What processes that are no more have left in the folder, and how a living one takes it over."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from .file import Connect, NewerSchema, SpoolFile, is_busy, is_damage
+from .folder import Folder
+from .lease import Lease
+from .paths import is_own, remove, set_aside
+from .rows import Dead, Row
+
+logger = logging.getLogger("xr2_web")
+
+CHUNK = 100
+"""Events that are moved at a time, while a request may have to wait."""
+
+
+class Heir(Protocol):
+    """Who takes the events."""
+
+    def take_in(self, rows: Iterable[Row]) -> int:
+        """Keep events, and return how many; those behind have found no room."""
+
+    def take_in_dead(self, letters: Iterable[Dead]) -> None:
+        """Keep dead letters."""
+
+
+class Adoption:
+    """Moves events from the file of a dead process to its heir. A crash leaves them in both, never in none."""
+
+    def __init__(
+        self, folder: Folder, installation: str, heir: Heir, *, clock: Callable[[], float], connect: Connect
+    ) -> None:
+        self._folder = folder
+        self._installation = installation
+        self._heir = heir
+        self._clock = clock
+        self._connect = connect
+        self._told: set[Path] = set()
+
+    def run(self, until: float) -> bool:
+        """Take over what is left; False where some of it has to wait for the next time."""
+        for path in self._folder.files(self._installation):
+            if self._clock() >= until:
+                return False
+            try:
+                is_done = self._take_over(path, until)
+            except NewerSchema:
+                self._tell(path, "was made by a later release of xr2-web")
+            except (OSError, sqlite3.Error) as exc:
+                if is_busy(exc):
+                    return False
+                self._tell(path, f"cannot be read: {exc}")
+            else:
+                if not is_done:
+                    return False
+        return True
+
+    def _take_over(self, path: Path, until: float) -> bool:
+        """Take over one file; False where some of it is left in it."""
+        if not is_own(path):
+            self._tell(path, "is no file of this user")
+            return True
+        lease = Lease.take(path)
+        if lease is None:
+            return True
+        is_empty = False
+        try:
+            is_empty = self._empty(path, until)
+        finally:
+            lease.release(remove=is_empty)
+        return is_empty
+
+    def _empty(self, path: Path, until: float) -> bool:
+        try:
+            theirs = SpoolFile.open(path, connect=self._connect)
+            is_empty = theirs is None or self._move(theirs, until)
+        except sqlite3.Error as exc:
+            if not is_damage(exc):
+                raise
+            return self._salvage(path)
+        if is_empty:
+            remove(path)
+        return is_empty
+
+    def _move(self, theirs: SpoolFile, until: float) -> bool:
+        with closing(theirs):
+            # Written first: what cannot be deleted there must not be taken, or it is taken again and again.
+            theirs.set_facts(adopted_by=os.getpid())
+            while rows := theirs.read(0, CHUNK):
+                kept = self._heir.take_in(rows)
+                theirs.delete([row.number for row in rows[:kept]])
+                if kept < len(rows) or self._clock() >= until:
+                    return False
+            while letters := theirs.dead(CHUNK):
+                self._heir.take_in_dead(letters)
+                for each in letters:
+                    theirs.delete_dead(each.entry)
+            theirs.expect_removal()
+            return True
+
+    def _salvage(self, path: Path) -> bool:
+        """Take over what can be read of a damaged file, and set that aside; False where there is no room for all."""
+        saved: list[Row] = []
+        try:
+            theirs = SpoolFile.open(path, connect=self._connect)
+            if theirs is not None:
+                with closing(theirs):
+                    saved = list(theirs.salvage())
+                    if self._heir.take_in(saved) < len(saved):
+                        return False
+                    self._heir.take_in_dead(theirs.salvage_dead())
+        except sqlite3.Error as exc:
+            if not is_damage(exc):
+                raise
+        aside = set_aside(path)
+        logger.warning("xr2_web.spool_damaged: %s: %d events could be saved", aside, len(saved))
+        return True
+
+    def _tell(self, path: Path, why: str) -> None:
+        if path not in self._told:
+            self._told.add(path)
+            logger.warning("xr2_web.spool_left_alone: %s %s", path, why)
