@@ -8,14 +8,17 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core import checks
 from django.core.checks import CheckMessage, register
+from django.db import connections, router
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from ..errors import ConfigurationError
 from ..exchange import Registered
 from ..rules import Routes
 from ..tracking import untracked
+from .clock import VENDORS
 from .incoming import operations
 from .installation import read_settings
+from .models import Event
 
 
 @register("xr2_web")
@@ -51,6 +54,38 @@ def check_views(**_: Any) -> list[CheckMessage]:
         )
         for view, event in untracked(each.view for each in _registered())
     ]
+
+
+@register("xr2_web")
+def check_database(**_: Any) -> list[CheckMessage]:
+    """Report a database in which events cannot be kept, or that makes visitors wait for each other."""
+    try:
+        chosen = read_settings()
+    except ConfigurationError:
+        return []
+    if chosen.outbox != "database":
+        return []
+    alias = router.db_for_write(Event)
+    connection = connections[alias]
+    if connection.vendor not in VENDORS:
+        return [
+            checks.Error(
+                f'XR2["OUTBOX"] is "database", but events cannot be kept in {connection.display_name}.',
+                hint="SQLite, PostgreSQL, MariaDB and MySQL can; a router may send the app xr2_web to one of them.",
+                id="xr2_web.E003",
+            )
+        ]
+    mode = str(connection.settings_dict["OPTIONS"].get("transaction_mode")).upper()
+    if connection.vendor == "sqlite" and mode not in ("IMMEDIATE", "EXCLUSIVE"):
+        return [
+            checks.Warning(
+                'XR2["OUTBOX"] is "database", and transactions of SQLite begin without the lock that they will need: '
+                'with a second writer ordinary views fail with "database is locked".',
+                hint=f'Set DATABASES["{alias}"]["OPTIONS"]["transaction_mode"] to "IMMEDIATE".',
+                id="xr2_web.W004",
+            )
+        ]
+    return []
 
 
 def _name(view: object) -> str:

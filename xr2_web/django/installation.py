@@ -9,10 +9,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 
 from .. import settings
+from ..default import started
 from ..errors import ConfigurationError
 from ..exchange import Exchange
 from ..forks import ForkLock
-from ..runtime import Runtime, started
+from ..runtime import Runtime
 from ..settings import Settings
 from .incoming import Incoming
 
@@ -45,6 +46,12 @@ def configured() -> Exchange:
             _installed = Exchange(Runtime(chosen, keys=_keys, defer=at_commit), Incoming)
             started(_installed.runtime)
         return _installed
+
+
+def witness() -> None:
+    """Have what the project's requests do written down, for a panel that shows it."""
+    if _installed is not None:
+        _installed.runtime.is_witnessed = True
 
 
 def at_commit(callback: Callable[[], None]) -> bool:

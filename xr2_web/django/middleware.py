@@ -16,7 +16,11 @@ from ..scope import Scope, bind, binding, unbind
 from .installation import installation
 from .logins import watch_logins
 
-_MARK = "_xr2_web_exchange"
+MARK = "_xr2_web_exchange"
+"""Where a request names the exchange that serves it."""
+
+RECORD = "_xr2_web_record"
+"""Where a request that has come back has what it did, if a developer looks."""
 
 
 class Xr2Middleware:
@@ -41,12 +45,12 @@ class Xr2Middleware:
         if self.is_async:
             return self._acall(request)
         exchange = self.exchange
-        if _MARK in request.__dict__:
-            request.__dict__[_MARK].tell_twice()
+        if MARK in request.__dict__:
+            request.__dict__[MARK].tell_twice()
             response: HttpResponseBase = self.get_response(request)
             return response
         # A mark and not the scope: a cycle would leave every request to the garbage collector.
-        request.__dict__[_MARK] = exchange
+        request.__dict__[MARK] = exchange
         scope = exchange.open_scope()
         scope.native = request
         if exchange.mode == "session" and not hasattr(request, "session"):
@@ -58,6 +62,8 @@ class Xr2Middleware:
             if scope.is_touched:
                 steps = exchange.depart(scope, response.status_code, lambda: response.headers)
                 _carry(exchange, settle(steps), request, response)
+                if scope.record is not None:
+                    request.__dict__[RECORD] = scope.record
         finally:
             unbind(token)
         return _end(exchange, scope, response)
@@ -65,12 +71,12 @@ class Xr2Middleware:
     # Opens as the sync half does, line for line: a function for both would be one more call on every idle request.
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         exchange = self.exchange
-        if _MARK in request.__dict__:
-            request.__dict__[_MARK].tell_twice()
+        if MARK in request.__dict__:
+            request.__dict__[MARK].tell_twice()
             response: HttpResponseBase = await self.get_response(request)
             return response
         # A mark and not the scope: a cycle would leave every request to the garbage collector.
-        request.__dict__[_MARK] = exchange
+        request.__dict__[MARK] = exchange
         scope = exchange.open_scope()
         scope.native = request
         if exchange.mode == "session" and not hasattr(request, "session"):
@@ -82,6 +88,8 @@ class Xr2Middleware:
             if scope.is_touched:
                 steps = exchange.depart(scope, response.status_code, lambda: response.headers)
                 _carry(exchange, await asettle(steps), request, response)
+                if scope.record is not None:
+                    request.__dict__[RECORD] = scope.record
         finally:
             unbind(token)
         return _end(exchange, scope, response)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 from weakref import ref
 
-from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction, SessionTransactionOrigin, scoped_session, sessionmaker
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import (
+    Session,
+    SessionTransaction,
+    SessionTransactionOrigin,
+    object_mapper,
+    scoped_session,
+    sessionmaker,
+)
 
-from .failures import tell_failed
-from .scope import Defer, Scope, bound
+from ..failures import tell_failed
+from ..scope import Scope, bound
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-
-__all__ = ["follow_transactions"]
 
 Sessions: TypeAlias = (
     "type[Session] | sessionmaker[Any] | scoped_session[Any] | async_sessionmaker[Any] | Session | AsyncSession"
@@ -36,10 +40,33 @@ def follow_transactions(sessions: Sessions) -> None:
     """
     target = _target(sessions)
     event.listen(target, "after_transaction_create", _begun)
+    event.listen(target, "after_begin", _connected)
     event.listen(target, "after_flush", _flushed)
     event.listen(target, "do_orm_execute", _executed)
+    event.listen(target, "before_commit", _about_to_commit)
     event.listen(target, "after_commit", _committed)
     event.listen(target, "after_transaction_end", _ended)
+
+
+@runtime_checkable
+class Record(Protocol):
+    """What is to be written in a transaction itself; called when that has committed."""
+
+    def belongs_to(self, engine: Engine) -> bool:
+        """Say whether it is to be written over an engine."""
+
+    def write(self, connection: Connection) -> None:
+        """Write it, and raise nothing."""
+
+    def __call__(self) -> None:
+        """See to the rest, after the commit: it may not have been written."""
+
+
+def enlist(scope: Scope, record: Record) -> bool:
+    """Have a record written at the end of the one transaction that is open in a scope; False where it is not one."""
+    entered = [each for each in scope.transactions if isinstance(each, _Entered)]
+    open_now = [found for each in entered if (found := each.followed()) is not None and found.is_to_be_committed()]
+    return len(entered) == len(scope.transactions) and len(open_now) == 1 and open_now[0].defer(record)
 
 
 def _target(sessions: Any) -> Any:
@@ -62,18 +89,39 @@ class _Followed:
     def __init__(self, session: Session, scope: Scope) -> None:
         self.session = session
         self.scope = scope
-        # A WebSocket's scope lives for hours: it must not keep the session, and the connection, that nobody closed.
-        self.entered: Defer = partial(_defer, ref(self))
+        self.entered = _Entered(self)
+        self.connections: set[Connection] = set()
         self.waiting: dict[SessionTransaction | None, list[Callable[[], None]]] = {}
         self.committed: list[Callable[[], None]] = []
 
+    def is_to_be_committed(self) -> bool:
+        """Tell whether somebody is going to commit it, as far as can be seen by now."""
+        innermost = self._innermost()
+        if innermost is None:
+            return False
+        is_begun_by_hand = innermost.origin is not SessionTransactionOrigin.AUTOBEGIN
+        return is_begun_by_hand or _WRITTEN in self.session.info or bool(self._changed())
+
     def defer(self, callback: Callable[[], None]) -> bool:
         """Keep an event until the innermost savepoint and all around it are committed; False where none will be."""
-        innermost = self._innermost()
-        if innermost is None or not _is_to_be_committed(self.session, innermost):
+        if not self.is_to_be_committed():
             return False
-        self.waiting.setdefault(innermost, []).append(callback)
+        self.waiting.setdefault(self._innermost(), []).append(callback)
         return True
+
+    def write(self) -> None:
+        """Write what goes into the transaction itself, if all of it is about to be committed."""
+        innermost = self._innermost()
+        if innermost is None or innermost.parent is not None:
+            return
+        waiting = [each for each in self.waiting.get(innermost, ()) if isinstance(each, Record)]
+        bind = self._only_bind() if waiting else None
+        records = [each for each in waiting if bind is not None and each.belongs_to(bind.engine)]
+        if records:
+            # It may fail as it would have failed a moment later, when the session writes what it has.
+            connection = self.session.connection(bind_arguments={"bind": bind})
+            for record in records:
+                record.write(connection)
 
     def commit(self) -> None:
         """Hand on what waited for the innermost part of the transaction, which is committed now."""
@@ -87,15 +135,32 @@ class _Followed:
     def _innermost(self) -> SessionTransaction | None:
         return self.session.get_nested_transaction() or self.session.get_transaction()
 
+    def _changed(self) -> list[Any]:
+        return [*self.session.new, *self.session.dirty, *self.session.deleted]
 
-def _defer(followed: ref[_Followed], callback: Callable[[], None]) -> bool:
-    found = followed()
-    return found is not None and found.defer(callback)
+    def _only_bind(self) -> Engine | Connection | None:
+        """Return over what all of the transaction goes: None where that is several, or where it has nothing to say."""
+        try:
+            pending = {self.session.get_bind(object_mapper(each)) for each in self._changed()}
+        except Exception:  # noqa: BLE001 - the session is going to say so itself
+            return None
+        binds = self.connections or pending
+        engines = {each.engine for each in (*self.connections, *pending)}
+        return next(iter(binds)) if len(engines) == 1 else None
 
 
-def _is_to_be_committed(session: Session, innermost: SessionTransaction) -> bool:
-    is_begun_by_hand = innermost.origin is not SessionTransactionOrigin.AUTOBEGIN
-    return is_begun_by_hand or _WRITTEN in session.info or bool(session.new or session.dirty or session.deleted)
+class _Entered:
+    """What a scope knows of a transaction.
+
+    A WebSocket's scope lives for hours: it must not keep the session, and the connection, that nobody closed.
+    """
+
+    def __init__(self, followed: _Followed) -> None:
+        self.followed = ref(followed)
+
+    def __call__(self, callback: Callable[[], None]) -> bool:
+        followed = self.followed()
+        return followed is not None and followed.defer(callback)
 
 
 def _begun(session: Session, transaction: SessionTransaction) -> None:
@@ -106,6 +171,11 @@ def _begun(session: Session, transaction: SessionTransaction) -> None:
         scope.enter_transaction(followed.entered)
 
 
+def _connected(session: Session, _: SessionTransaction, connection: Connection) -> None:
+    if (followed := session.info.get(_KEY)) is not None:
+        followed.connections.add(connection)
+
+
 def _flushed(session: Session, _: Any) -> None:
     session.info[_WRITTEN] = True
 
@@ -114,6 +184,11 @@ def _executed(state: Any) -> None:
     # A first statement is seen before the transaction that it begins.
     if state.is_insert or state.is_update or state.is_delete:
         state.session.info[_WRITTEN] = True
+
+
+def _about_to_commit(session: Session) -> None:
+    if (followed := session.info.get(_KEY)) is not None:
+        followed.write()
 
 
 def _committed(session: Session) -> None:
