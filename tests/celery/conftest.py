@@ -11,7 +11,8 @@ from celery.signals import setup_logging
 from celery.worker import WorkController
 
 from xr2_web.celery import install
-from xr2_web.runtime import Runtime, started
+from xr2_web.default import started
+from xr2_web.runtime import Runtime
 
 from ..conftest import RuntimeMaker
 from .seeing import value

@@ -26,9 +26,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from xr2_web import aget_prompt, get_prompt, track
+from xr2_web.default import default, started
 from xr2_web.django.installation import installation
 from xr2_web.flask import Xr2
-from xr2_web.runtime import Runtime, default, started
+from xr2_web.runtime import Runtime
 from xr2_web.starlette import Xr2Middleware
 
 from ..local_xr2 import LocalXr2

@@ -20,8 +20,9 @@ from xr2_web.runtime import Runtime
 from ..local_xr2 import LocalXr2
 from ..scripted_server import Connection, ScriptedServer, answer
 from ..visits import Door
+from .brokers import NO_REDIS, in_redis
 from .seeing import NOBODY, seen, value
-from .workers import Workers, has_redis, in_redis, on_disk
+from .workers import Workers, on_disk
 
 Seen = tuple[str | None, str | None, str | None]
 
@@ -32,8 +33,6 @@ POOLS = {
 }
 if find_spec("gevent") is not None:
     POOLS["gevent"] = ("--pool", "gevent", "--concurrency", "4")
-
-NO_REDIS = pytest.mark.skipif(not has_redis(), reason="no Redis answers on loopback")
 
 Apps = Callable[[str], Celery]
 

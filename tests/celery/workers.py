@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from celery import Celery
 
@@ -22,18 +20,6 @@ from .project.whole_files import Transport
 
 PROJECT = Path(__file__).parent / "project"
 LIBRARY = Path(xr2_web.__file__).parents[1]
-
-REDIS: Final = ("127.0.0.1", 6379)
-
-
-def has_redis() -> bool:
-    """Say whether a Redis answers on loopback."""
-    try:
-        with socket.create_connection(REDIS, timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(5) == b"+PONG"
-    except OSError:
-        return False
 
 
 def on_disk(folder: Path) -> dict[str, Any]:
@@ -51,19 +37,6 @@ def on_disk(folder: Path) -> dict[str, Any]:
             "polling_interval": 0.02,
         },
     }
-
-
-@contextmanager
-def in_redis() -> Iterator[dict[str, Any]]:
-    """Yield the configuration of Celery for a broker in Redis, of which nothing is left behind."""
-    from redis import Redis
-
-    host, port = REDIS
-    prefix = f"xr2_web_tests_{uuid.uuid4().hex}_"
-    yield {"broker_url": f"redis://{host}:{port}/15", "broker_transport_options": {"global_keyprefix": prefix}}
-    with Redis(host, port, db=15) as redis:
-        for key in redis.scan_iter(f"{prefix}*"):
-            redis.delete(key)
 
 
 class Worker:

@@ -1,6 +1,6 @@
-"""The adapter for Celery: the visitor's ids travel in the message of a task, and each run of one has its own scope.
+"""The visitor's ids in the message of a task, and the scope of each run of one.
 
-Celery's signals are all it takes. None of its receivers raises: sending a task and running one go on as they are.
+Celery's signals are all it takes. None of their receivers raises: sending a task and running one go on as they are.
 """
 
 from __future__ import annotations
@@ -12,28 +12,20 @@ import msgspec
 from celery import Task
 from celery.signals import before_task_publish, task_postrun, task_prerun, worker_process_shutdown
 
-from . import identity, values, wire
-from .carry import MOST_TRACES
-from .models import Trace
-from .runtime import Runtime, default
-from .scope import Scope, bind, bound
-from .values import TRACE_LIFE
-
-__all__ = ["HEADER", "install"]
+from .. import identity, values, wire
+from ..carry import MOST_TRACES
+from ..default import default
+from ..models import Trace
+from ..runtime import Runtime
+from ..scope import Scope, bind, bound
+from ..values import TRACE_LIFE
 
 HEADER = "xr2_web"
 """The header of a message that says whose task it is."""
 
 
-def install() -> None:
-    """Have the scope of a request follow the tasks that it sends, in every Celery app of this process.
-
-    Call it in the module that makes the app, which both the senders and the workers import; once more does nothing.
-    What is tracked and fetched in a task then belongs to the visitor whose request sent it. The message carries
-    the visitor's last traces, the random session id and the user id, or its keyed hash where it is an e-mail
-    address; without consent only the traces of this very request. Finding a user takes no waiting on a running
-    event loop: there a user that is not loaded yet does not go along.
-    """
+def connect() -> None:
+    """Have the signals of Celery carry the visitor along; once more does nothing."""
     before_task_publish.connect(_send_along, weak=False)
     task_prerun.connect(_enter, weak=False)
     task_postrun.connect(_leave, weak=False)
@@ -81,7 +73,9 @@ def _enter(task: Task[Any, Any], **_: Any) -> None:
     if former is not None:
         scope.runtime, scope.transactions = former.runtime, former.transactions
     bind(scope)
-    _runtimes.add(scope.runtime)
+    if scope.runtime not in _runtimes:
+        _runtimes.add(scope.runtime)
+        scope.runtime.inherit()
     written = _header_of(task)
     if written is None and former is not None:
         written = _written(former)
