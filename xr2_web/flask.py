@@ -15,9 +15,11 @@ from werkzeug.wrappers import Response as BaseResponse
 from . import settings
 from .behind import is_behind
 from .bodies import Body
+from .default import started
 from .exchange import Exchange, Registered, make_private
 from .identity import note_login, settle
-from .runtime import Runtime, started
+from .operations.commands import mounted
+from .runtime import Runtime
 from .scope import Scope, bind, bound, unbind
 from .settings import SettingsKeywords
 
@@ -55,6 +57,7 @@ class Xr2:
         exchange = app.extensions[EXTENSION] = Exchange(runtime, partial(_Incoming, app))
         app.wsgi_app = _wrapped(app.wsgi_app, app, exchange)  # type: ignore[method-assign, assignment]
         app.after_request(_depart)
+        app.cli.add_command(mounted(lambda: runtime))
         _watch_logins()
         started(runtime)
 
