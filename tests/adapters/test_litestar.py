@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from xr2_web import aget_prompt, atrack_event, current, flush, get_prompt, track
-from xr2_web.runtime import default
+from xr2_web.default import default
 from xr2_web.starlette import Xr2Middleware
 
 from .modes import LITESTAR
