@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xr2_web.demo.comparison import Expectation, Fetch, compare
-from xr2_web.demo.journal import Arrival, decode
+from xr2_web.demo.journal import Arrival, Journal, Trace, decode
 
 ADA_WELCOME, ADA_PRODUCT = Fetch("Ada", "welcome", "evt_a1"), Fetch("Ada", "product", "evt_a2")
 BEN_WELCOME, BEN_PRODUCT = Fetch("Ben", "welcome", "evt_b1"), Fetch("Ben", "product", "evt_b2")
@@ -137,3 +137,12 @@ def test_the_journal_is_read_as_the_local_xr2_documents_it() -> None:
         replace(ADA_SIGN_UP, slug="welcome", version_number=2),
         Arrival(None, "x", refused="Field required"),
     )
+
+
+def test_what_one_app_did_is_told_apart_from_what_others_did() -> None:
+    astray = [Arrival(None, "x", source_name=name, refused="Field required") for name in ("flask_shop", "django_shop")]
+    foreign = Arrival("evt_a1", "sign_up", source_name="django_shop")
+    traces = (Trace("evt_a1", "welcome", 1, "flask_shop", (foreign,)), Trace("evt_b1", "welcome", 1, "django_shop"))
+
+    # An event of another app under a trace of this one is not hidden: it must not be there.
+    assert Journal(traces, tuple(astray)).of("flask_shop") == Journal(traces[:1], (astray[0],))

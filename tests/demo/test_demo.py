@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 import xr2_web
@@ -151,12 +152,14 @@ class TestEnding:
 
     def test_it_can_be_kept_running_until_a_signal(self, tmp_path: Path) -> None:
         with running(tmp_path, "--keep") as process:
-            line = next(line for line in process.stdout if "http://" in line)
+            app, xr2 = (next(line for line in process.stdout if "http://" in line) for _ in range(2))
             assert len(with_mark(MARK)) >= 5
+            page = httpx.get(xr2.split()[-1], trust_env=False).text
             process.send_signal(signal.SIGTERM)
             code = process.wait(20)
 
-        assert line.split()[0] == "flask"
+        assert (app.split()[0], xr2.split()[:2]) == ("flask", ["what", "arrived"])
+        assert [text for text in ("flask_shop", "sign_up", "48 EUR", "shorter: version_b") if text not in page] == []
         assert code == 0
         assert ended(tmp_path)
 

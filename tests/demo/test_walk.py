@@ -37,7 +37,7 @@ class Xr2:
         self.handed_out: list[Trace] = []
 
     def fetch(self, slug: str) -> None:
-        self.handed_out.append(Trace(f"evt_{len(self.handed_out)}", slug, 1))
+        self.handed_out.append(Trace(f"evt_{len(self.handed_out)}", slug, 1, "flask_shop"))
 
     def traces(self) -> list[Trace]:
         return list(self.handed_out)

@@ -24,3 +24,11 @@ def test_flask_and_starlette_differ_in_their_urls_only(name: str) -> None:
     )
 
     assert flask.replace("filename='", "path='/").replace("storefront.", "").replace("accounts.", "") == starlette
+
+
+def test_the_projects_without_django_keep_events_alike() -> None:
+    paths = [PROJECTS / "fastapi_chat/chat/event_tables.py", *PROJECTS.glob("*_shop/shop/event_tables.py")]
+    codes = {path.read_text().partition("\n")[2].replace("chat", "shop") for path in paths}
+
+    assert len(paths) == 3
+    assert len(codes) == 1

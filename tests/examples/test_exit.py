@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,8 +78,9 @@ def test_what_waits_at_sigterm_is_delivered(
 
 @each_server
 def test_an_xr2_that_does_not_answer_keeps_no_server_from_ending(
-    command: Command, told: str, idle: str, events: Gate, local_xr2: LocalXr2, environ: dict[str, str], tmp_path: Path
+    command: Command, told: str, idle: str, events: Gate, environ: dict[str, str], tmp_path: Path
 ) -> None:
+    """All of them are still on disk, and told: but uWSGI ends a worker that has just answered without exit handlers."""
     skip_if_missing(command)
     environ |= {"XR2_BASE_URL": events.base_url, "XR2_SHUTDOWN_TIMEOUT": "0.5"}
 
@@ -87,7 +92,17 @@ def test_an_xr2_that_does_not_answer_keeps_no_server_from_ending(
     # Not as long as a delivery may take, even where gunicorn has to kill a worker that is about to start.
     assert seconds < SEND_TIMEOUT - 2
     assert all(line.startswith("xr2_web.events_left: ") for line in server.complaints())
-    assert sum(int(line.split()[1]) for line in server.complaints()) == BUYERS
+    left = sum(int(line.split()[1]) for line in server.complaints())
+    assert left == BUYERS or (command[0] in commands.UWSGI and left < BUYERS)
+    assert pending(environ) == BUYERS
+
+
+def pending(environ: dict[str, str]) -> int:
+    """Return how many events wait on disk."""
+    status = [sys.executable, "-m", "xr2_web", "outbox", "status", "--json"]
+    found = subprocess.run(status, env={**os.environ, **environ}, capture_output=True, check=True)
+    count: int = json.loads(found.stdout)["pending"]
+    return count
 
 
 @each_server

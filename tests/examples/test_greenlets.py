@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ..local_xr2 import LocalXr2
-from ..scripted_server import Connection, ScriptedServer
+from ..scripted_server import Connection, ScriptedServer, answer
 from . import commands
 from .commands import skip_if_missing
 from .gate import gate
@@ -38,6 +39,26 @@ TWO_CALLS = """
 
     quick, slow = spawn(call, 1), spawn(call, 20)
     print(quick.get())
+    """
+
+FORKED_WHILE_WAITING = """
+    from gevent import monkey
+    monkey.patch_all()
+    import os, select, sys, time
+    from gevent import sleep, spawn
+    from xr2_web import wire
+    from xr2_web.transport import Address, SyncTransport
+
+    transport = SyncTransport(Address(sys.argv[1], "xr2_dev_tests"))
+    calls = [spawn(transport.send, wire.check_api_key(), time.monotonic() + 10) for _ in range(10)]
+    select.select([sys.stdin], [], [])  # until all have asked
+    if not os.fork():
+        sleep(2)
+        os._exit(0)
+    print("forked", flush=True)
+    for call in calls:
+        print(getattr(call.get(), "status", "no answer"))
+    os.wait()
     """
 
 
@@ -95,3 +116,38 @@ def test_each_greenlet_keeps_its_own_deadline_though_gevent_patches_late() -> No
 
     assert ended.stderr == ""
     assert 1 <= float(ended.stdout) < 5
+
+
+def test_greenlets_that_a_fork_has_copied_do_not_take_their_parents_answers() -> None:
+    """Trap 24: the descriptors that ``network._disown_all`` takes from the child."""
+    release = threading.Event()
+
+    def after_the_fork(connection: Connection) -> None:
+        connection.read_request()
+        release.wait(10)
+        connection.send(answer())
+
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORKED_WHILE_WAITING)]
+    with (
+        ScriptedServer(after_the_fork) as server,
+        subprocess.Popen(
+            [*command, server.base_url],
+            env={"PYTHONPATH": str(LIBRARY)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program,
+    ):
+        assert program.stdin is not None
+        assert program.stdout is not None
+        while len(server.requests) < 10 and program.poll() is None:
+            server.wait(0.01)
+        program.stdin.write("go on\n")
+        program.stdin.flush()
+        forked = program.stdout.readline()
+        release.set()
+        statuses, _ = program.communicate(timeout=30)
+
+    assert forked == "forked\n"
+    assert statuses.split() == ["200"] * 10
+    assert len(server.requests) == 10

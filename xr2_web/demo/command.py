@@ -1,4 +1,4 @@
-"""The command ``xr2-web demo``: all chosen examples at once, each with a local xR2 of its own."""
+"""The command ``xr2-web demo``: all chosen examples at once, with one local xR2 that shows what they do."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from .examples import EXAMPLES, Example, find_projects, missing
+from .failure import Failure
 from .interruption import Interrupted, interruptible
 from .processes import Processes
 from .report import Report
 from .reporters import JsonReport, TextReport
-from .stage import Outcome, show
+from .stage import Outcome, show, start_xr2
 
 
 def run(framework: str, *, as_json: bool, keep: bool) -> int:
@@ -69,6 +70,13 @@ def _choose_report(as_json: bool) -> Report:
     return TextReport()
 
 
+def _start_xr2(projects: Path, *, processes: Processes, folder: Path) -> str:
+    try:
+        return start_xr2(projects, processes=processes, folder=folder)
+    except Failure as exc:
+        raise ConfigurationError([exc.message, *exc.log]) from exc
+
+
 def _show_all(
     chosen: Sequence[Example], report: Report, projects: Path, *, processes: Processes, folder: Path
 ) -> list[Outcome]:
@@ -76,7 +84,11 @@ def _show_all(
     executor = ThreadPoolExecutor(len(chosen))
     try:
         with report.waiting([each.framework for each in chosen]):
-            tasks = [executor.submit(show, each, projects, processes=processes, folder=folder) for each in chosen]
+            xr2_url = _start_xr2(projects, processes=processes, folder=folder)
+            tasks = [
+                executor.submit(show, each, projects, xr2_url=xr2_url, processes=processes, folder=folder)
+                for each in chosen
+            ]
             for task in as_completed(tasks):
                 report.outcome(task.result())
     finally:

@@ -24,7 +24,8 @@ UVICORN = ("uvicorn", "--workers", "2", "--no-access-log", "--fd", "{fd}")
 class Example:
     """An example project. ``server`` and ``prepare`` are what follows ``python``; ``{fd}`` is a listening socket.
 
-    ``accounts`` is the query for the id and the name of everybody who has signed up.
+    ``beside``, where there is one, is a program that runs beside the server, such as a worker; ``accounts`` is the
+    query for the id and the name of everybody who has signed up.
     """
 
     framework: str
@@ -33,6 +34,7 @@ class Example:
     needs: tuple[str, ...]
     steps: tuple[Step, ...] = SHOP
     prepare: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     accounts: str | None = "SELECT id, username FROM user"
 
     @property

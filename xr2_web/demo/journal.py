@@ -19,6 +19,7 @@ class Arrival:
     currency: str | None = None
     is_duplicate: bool = False
     refused: str | None = None
+    source_name: str | None = None
     slug: str | None = None
     version_number: int | None = None
 
@@ -35,6 +36,7 @@ class Trace:
     trace_id: str
     slug: str
     version_number: int
+    source_name: str
     events: tuple[Arrival, ...] = ()
 
 
@@ -44,6 +46,13 @@ class Journal:
 
     traces: tuple[Trace, ...]
     refused: tuple[Arrival, ...]
+
+    def of(self, source_name: str) -> Journal:
+        """Return what this source did: the traces that it fetched, whoever sent the events, and what it sent astray."""
+        return Journal(
+            tuple(each for each in self.traces if each.source_name == source_name),
+            tuple(each for each in self.refused if each.source_name == source_name),
+        )
 
     def arrivals(self) -> tuple[Arrival, ...]:
         """Return every event that reached xR2, refused ones and repeats too."""

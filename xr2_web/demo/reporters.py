@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import click
 import msgspec
 
+from ..operations.tables import aligned
 from .report import HEADINGS, document, heading, problems, rows, verdict
 from .stage import Outcome
 
@@ -23,7 +24,7 @@ class TextReport:
     def outcome(self, outcome: Outcome) -> None:
         """Print a table, and what is wrong with it."""
         click.echo(", ".join(heading(outcome)))
-        for line in _aligned([HEADINGS, *(each.cells for each in rows(outcome))] if outcome.findings else []):
+        for line in aligned([HEADINGS, *(each.cells for each in rows(outcome))] if outcome.findings else []):
             click.echo(f"  {line}")
         for problem in problems(outcome):
             click.echo(f"  ✗ {problem}")
@@ -39,8 +40,9 @@ class TextReport:
         """Print where everything is running."""
         click.echo("\nLeft running until Ctrl-C:")
         stages = [each.stage for each in outcomes if each.stage]
-        table = [(each.example.framework, each.app_url, "its xR2", each.xr2_url) for each in stages]
-        for line in _aligned(table):
+        table = [(each.example.framework, each.app_url) for each in stages]
+        what_arrived = [("what arrived", each.xr2_url) for each in stages[:1]]
+        for line in aligned([*table, *what_arrived]):
             click.echo(f"  {line}")
 
 
@@ -61,8 +63,3 @@ class JsonReport:
 
     def addresses(self, outcomes: Sequence[Outcome]) -> None:
         """Say nothing: they are in the document."""
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]

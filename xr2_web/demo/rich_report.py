@@ -53,10 +53,12 @@ class RichReport:
 
     def addresses(self, outcomes: Sequence[Outcome]) -> None:
         """Print where everything is running."""
-        table = _grid("Left running", "The app", "What arrives at xR2")
-        for each in outcomes:
-            if each.stage:
-                table.add_row(each.example.framework, each.stage.app_url, each.stage.xr2_url)
+        table = _grid("Left running", "Address")
+        stages = [each.stage for each in outcomes if each.stage]
+        for each in stages:
+            table.add_row(each.example.framework, each.app_url)
+        for each in stages[:1]:
+            table.add_row("what arrived", each.xr2_url, style="bold")
         self._console.print()
         self._console.print(table)
         self._console.print("\nCtrl-C ends them.", style="dim")

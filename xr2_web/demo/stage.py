@@ -1,4 +1,4 @@
-"""Start an example beside a local xR2 of its own, lead two visitors through it, and judge what arrived."""
+"""Start an example beside the local xR2 of all, lead two visitors through it, and judge what arrived."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FOREIGN = ("XR2_", "SHOP_", "DJANGO_", "FLASK_", "GUNICORN_", "UVICORN_", "WEB_
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """An example app and the local xR2 that it talks to, both running."""
+    """An example app and the local xR2 that it talks to, both running; the app's folder is its name there."""
 
     example: Example
     app_url: str
@@ -43,12 +43,12 @@ class Stage:
     database: Path
 
     def journal(self) -> Journal:
-        """Return what the local xR2 tells."""
+        """Return what the local xR2 tells of this app."""
         try:
             answer = httpx.get(f"{self.xr2_url}/api/local/traces", trust_env=False).raise_for_status()
         except httpx.HTTPError as exc:
-            raise Failure(f"the local xR2 of {self.example.framework} does not answer: {exc}") from exc
-        return decode(answer.content)
+            raise Failure(f"the local xR2 does not answer: {exc}") from exc
+        return decode(answer.content).of(self.example.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,32 @@ class Outcome:
         return self.failure is None and all(each.is_right for each in self.findings)
 
 
-def show(example: Example, projects: Path, *, processes: Processes, folder: Path) -> Outcome:
+def start_xr2(projects: Path, *, processes: Processes, folder: Path) -> str:
+    """Start the local xR2 to which the examples talk, and return its base URL; raise ``Failure`` where it ends."""
+    command = ["-m", "xr2_web", "dev", "--port", "0", "--ephemeral", "--prompts", str(projects / "prompts")]
+    xr2 = processes.start("the local xR2", command, environ=_environment(os.environ, projects, folder), cwd=folder)
+    return xr2.wait_for(r"XR2_BASE_URL=(\S+)")
+
+
+def show(
+    example: Example,
+    projects: Path,
+    *,
+    xr2_url: str,
+    processes: Processes,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+) -> Outcome:
     """Start the example, which goes on running, and return what came of the visitors' walk through it.
 
-    What it keeps is in a folder of its own under ``folder``. Another thread may show another one.
+    It talks to the xR2 at ``xr2_url``. What it keeps is in a folder of its own under ``folder``. Another thread may
+    show another one. ``environ`` is for its processes, besides what the demo sets.
     """
     began = time.monotonic()
     outcome = Outcome(example)
     try:
-        stage = _set_up(example, projects, processes, folder)
+        talk = {"XR2_BASE_URL": xr2_url, "XR2_SOURCE_NAME": example.folder}
+        stage = _set_up(example, projects, processes, folder, {**talk, **(environ or {})})
         outcome = replace(outcome, stage=stage)
         outcome = replace(outcome, findings=_judge(stage, _walk(stage)))
     except Failure as exc:
@@ -86,15 +103,15 @@ def show(example: Example, projects: Path, *, processes: Processes, folder: Path
     return replace(outcome, seconds=time.monotonic() - began)
 
 
-def _set_up(example: Example, projects: Path, processes: Processes, folder: Path) -> Stage:
+def _set_up(example: Example, projects: Path, processes: Processes, folder: Path, given: Mapping[str, str]) -> Stage:
     name, project, folder = example.framework, projects / example.folder, folder / example.framework
     folder.mkdir()
-    environ = _environment(os.environ, projects, folder)
-    local = ["-m", "xr2_web", "dev", "--port", "0", "--ephemeral", "--prompts", str(projects / "prompts")]
-    xr2 = processes.start(f"the local xR2 of {name}", local, environ=environ, cwd=folder)
-    environ["XR2_BASE_URL"] = xr2.wait_for(r"XR2_BASE_URL=(\S+)")
+    environ = {**_environment(os.environ, projects, folder), **given}
     if example.prepare:
-        processes.start(" ".join(example.prepare), example.prepare, environ=environ, cwd=project).wait()
+        task = f"{' '.join(example.prepare)} of {name}"
+        processes.start(task, example.prepare, environ=environ, cwd=project).wait()
+    if example.beside:
+        processes.start(f"{' '.join(example.beside)} of {name}", example.beside, environ=environ, cwd=project)
     with _listener() as listener:
         command = [part.format(fd=listener.fileno()) for part in example.server]
         server = processes.start(
@@ -129,6 +146,7 @@ def _environment(given: Mapping[str, str], projects: Path, folder: Path) -> dict
         "NO_PROXY": "127.0.0.1",
         # gunicorn keeps its control socket there, under one name for all of a user's.
         "XDG_RUNTIME_DIR": str(folder),
+        "XDG_STATE_HOME": str(folder),
     }
 
 

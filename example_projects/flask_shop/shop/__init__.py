@@ -34,11 +34,23 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     )
     app.config.from_mapping(config or {})
     database.init_app(app)
+    prepare_outbox()
     xr2.init_app(app)
     app.register_blueprint(accounts.bp)
     app.register_blueprint(storefront.bp)
     app.register_error_handler(NotFound, not_found)
     return app
+
+
+def prepare_outbox() -> None:
+    """Install what ``XR2_OUTBOX`` names; the spool, which is the default, and memory need nothing."""
+    match os.environ.get("XR2_OUTBOX"):
+        case "database":
+            from . import event_tables
+
+            event_tables.install()
+        case "celery":
+            from . import worker  # noqa: F401
 
 
 def not_found(exc: NotFound) -> tuple[str, int]:

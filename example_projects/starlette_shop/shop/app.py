@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 def create_app() -> Starlette:
     """Make the application as the environment configures it."""
+    prepare_outbox()
     config = Config()
     secret_key = config("SHOP_SECRET_KEY", default="insecure-only-for-development")
     store = Store(config("SHOP_DATABASE", default=str(PACKAGE.parent / "shop.sqlite3")))
@@ -54,6 +56,17 @@ def create_app() -> Starlette:
         exception_handlers={404: not_found},
         lifespan=lifespan,
     )
+
+
+def prepare_outbox() -> None:
+    """Install what ``XR2_OUTBOX`` names; the spool, which is the default, and memory need nothing."""
+    match os.environ.get("XR2_OUTBOX"):
+        case "database":
+            from . import event_tables
+
+            event_tables.install()
+        case "celery":
+            from . import worker  # noqa: F401
 
 
 app = create_app()
