@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from xr2_web import runtime as runtimes
+from xr2_web.default import default
 from xr2_web.settings import Settings
 
 from .local_xr2 import LocalXr2
@@ -27,15 +26,10 @@ def block(mark: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def environment(local_xr2: LocalXr2, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The two variables that the README exports, and no process default of an earlier test."""
+def environment(local_xr2: LocalXr2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two variables that the README exports."""
     monkeypatch.setenv("XR2_BASE_URL", local_xr2.base_url)
     monkeypatch.setenv("XR2_API_KEY", local_xr2.api_key)
-    monkeypatch.setattr(runtimes, "_default", None)
-    monkeypatch.setattr(runtimes, "_is_chosen", False)
-    yield
-    if runtimes._default is not None:
-        runtimes._default.close()
 
 
 def run(source: str, **names: Any) -> dict[str, Any]:
@@ -45,7 +39,7 @@ def run(source: str, **names: Any) -> dict[str, Any]:
 
 
 def events(local_xr2: LocalXr2) -> list[tuple[str, str, Any, Any]]:
-    runtimes.default().flush(5)
+    default().flush(5)
     return [(event["event_name"], event["slug"], event["value"], event["currency"]) for event in local_xr2.events()]
 
 
