@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -245,6 +245,43 @@ async def test_what_fails_to_render_is_tried_again() -> None:
     assert await anext(messages) == "retry: 1000\n\n"
     assert await anext(messages) == "event: change\nid: same\ndata: text\n\n"
     await messages.aclose()
+
+
+async def test_what_fails_to_render_does_not_take_a_later_rendering_from_others() -> None:
+    revision, rendered = ["1"], []
+    fail, go_on = threading.Event(), threading.Event()
+
+    def render_badly() -> str:
+        fail.wait(10)
+        raise ZeroDivisionError
+
+    def render() -> str:
+        rendered.append(go_on.wait(10))
+        return "text"
+
+    stream = Stream(lambda: revision[0])
+    pages = [stream.follow("part", each, seen=None) for each in (render_badly, render, render)]
+    first = asyncio.ensure_future(_second(pages[0]))
+    await _until(lambda: len(stream._rendered) == 1)
+    revision[0] = "2"
+    second = asyncio.ensure_future(_second(pages[1]))
+    await _until(lambda: stream._rendered["part"][0] == "2")
+    fail.set()
+    with pytest.raises(ZeroDivisionError):
+        await first
+    third = asyncio.ensure_future(_second(pages[2]))
+    await asyncio.sleep(0.1)
+    go_on.set()
+
+    assert await second == await third
+    assert rendered == [True]
+    for page in pages:
+        await page.aclose()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
 
 
 def test_an_open_page_does_not_hold_up_the_end() -> None:

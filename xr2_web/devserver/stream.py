@@ -70,7 +70,8 @@ class Stream:
             # A page that leaves does not take the rendering from the others.
             return await asyncio.shield(task)
         except Exception:
-            self._rendered.pop(part, None)
+            if self._rendered.get(part) == (revision, task):  # and not a later one, that others wait for
+                del self._rendered[part]
             raise
 
 
