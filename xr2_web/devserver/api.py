@@ -12,11 +12,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import answers, bodies, openapi, rules
-from .answers import EventTaken, KeyOwner
+from .answers import EventTaken, KeyOwner, PromptContent
 from .bodies import EventRequest, PromptRequest
 from .library import Library
 from .limits import DailyQuota
 from .refusal import Refusal
+from .rejections import Rejections
 from .rules import Choice
 from .store import Attempt, Store, Trace
 
@@ -30,6 +31,7 @@ class Api:
         self,
         library: Library,
         store: Store,
+        rejections: Rejections,
         *,
         clock: Callable[[], float],
         strict_user_agent: bool,
@@ -37,6 +39,7 @@ class Api:
     ) -> None:
         self._library = library
         self._store = store
+        self._rejections = rejections
         self._clock = clock
         self._strict_user_agent = strict_user_agent
         self._quota = DailyQuota(daily_quota)
@@ -62,16 +65,16 @@ class Api:
     async def get_prompt(self, request: Request) -> Response:
         """Serve a version of a prompt under a fresh trace; what is not served costs nothing of the quota."""
         key = self._admit(request)
-        wanted = bodies.validate(bodies.decode(await request.body()), PromptRequest)
-        now = self._clock()
-        self._quota.check(key, now=now)
-        prompts = self._library.catalog().prompts
-        with self._store.transaction():
-            choice = rules.choose(prompts, wanted, served=self._store.served)
-            trace = self._trace(choice, wanted, now)
-            self._store.add_trace(trace)
-        self._quota.count(key, now=now)
-        return answers.as_json(answers.prompt_content(choice, trace))
+        data: dict[str, Any] = {}
+        try:
+            data = bodies.decode(await request.body())
+            content = self._served(bodies.validate(data, PromptRequest), key)
+        except Refusal as refusal:
+            asked = {name: data.get(name) for name in ("slug", "source_name")}
+            self._rejections.note(_endpoint(request), refusal, **asked)
+            raise
+        self._rejections.is_served(content.slug)
+        return answers.as_json(content)
 
     async def take_event(self, request: Request) -> Response:
         """Take an event, or refuse it; either way it is recorded."""
@@ -87,9 +90,24 @@ class Api:
         return answers.as_json(self._taken(event, now))
 
     def _admit(self, request: Request) -> str:
-        if self._strict_user_agent:
-            rules.check_user_agent(request.headers.get("user-agent", ""))
-        return rules.check_authorization(request.headers.get("authorization"))
+        try:
+            if self._strict_user_agent:
+                rules.check_user_agent(request.headers.get("user-agent", ""))
+            return rules.check_authorization(request.headers.get("authorization"))
+        except Refusal as refusal:
+            self._rejections.note(_endpoint(request), refusal)
+            raise
+
+    def _served(self, wanted: PromptRequest, key: str) -> PromptContent:
+        now = self._clock()
+        self._quota.check(key, now=now)
+        prompts = self._library.catalog().prompts
+        with self._store.transaction():
+            choice = rules.choose(prompts, wanted, served=self._store.served)
+            trace = self._trace(choice, wanted, now)
+            self._store.add_trace(trace)
+        self._quota.count(key, now=now)
+        return answers.prompt_content(choice, trace)
 
     def _trace(self, choice: Choice, wanted: PromptRequest, now: float) -> Trace:
         return Trace(
@@ -122,6 +140,10 @@ class Api:
         if refusal:
             raise refusal
         return answers.event_taken(event, event_id=event_id, received_at=now, is_duplicate=attempt.is_duplicate)
+
+
+def _endpoint(request: Request) -> str:
+    return request.url.path.removeprefix(rules.API_PREFIX)
 
 
 def _readable(data: dict[str, Any]) -> dict[str, Any]:

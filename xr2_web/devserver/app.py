@@ -27,6 +27,7 @@ from .library import Library
 from .limits import NO_LIMITS, Limiting, Limits
 from .local import Local
 from .refusal import Refusal
+from .rejections import Rejections
 from .site import Site
 from .store import Store
 
@@ -58,8 +59,11 @@ def create_app(
         return answers.as_json({"ok": True, "version": __version__})
 
     chaos, clock = chaos or Chaos(), Clock(clock)
-    api = Api(library, store, clock=clock, strict_user_agent=strict_user_agent, daily_quota=limits.daily_quota)
-    site = Site(library, store, chaos, clock)
+    rejections = Rejections(clock)
+    api = Api(
+        library, store, rejections, clock=clock, strict_user_agent=strict_user_agent, daily_quota=limits.daily_quota
+    )
+    site = Site(library, store, rejections, chaos, clock)
     app = Starlette(
         routes=[
             *api.routes(),
@@ -71,7 +75,7 @@ def create_app(
         ],
         middleware=[
             Middleware(Guard, hosts=hosts),
-            Middleware(Limiting, maximum=limits.ip_limit, clock=clock),
+            Middleware(Limiting, maximum=limits.ip_limit, rejections=rejections, clock=clock),
             Middleware(Breaking, chaos=chaos, clock=clock),
         ],
         exception_handlers={Refusal: _refuse, HTTPException: _refuse},

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 
 from .definitions import EventDefinition
 from .duration import day_and_time
+from .rejections import Rejected
 from .rules import DASHBOARD, TRACE_LIFE
 from .store import Attempt, Trace
 
@@ -50,6 +51,19 @@ def explain(
     if attempt.is_undefined and definitions is not None:
         return _of_undefined(attempt.event_name, definitions)
     return _of_metadata(attempt, definitions or {})
+
+
+def explain_rejected(rejected: Rejected, *, slugs: Collection[str]) -> Insight | None:
+    """Explain why a prompt was not served; None where what the server answers says it all."""
+    slug = rejected.slug
+    if rejected.status_code != 404 or slug in slugs:
+        return None
+    nearest = get_close_matches(slug, slugs, n=1)
+    if nearest:
+        why, do = f"No prompt {slug} is in the folder. The nearest name is {nearest[0]}.", f"Fetch {nearest[0]}, or put"
+    else:
+        why, do = f"No prompt {slug} is in the folder, nor one with a name like it.", "Put"
+    return Insight(why, f"{do} a file of this name into the folder:", f"{slug}.prompt")
 
 
 def _of_duplicate(attempt: Attempt) -> Insight:

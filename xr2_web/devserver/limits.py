@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import answers
 from .answers import DAY
+from .refusal import Refusal
+from .rejections import Rejections
 from .rules import API_PREFIX
 
 WINDOW = 60
@@ -17,6 +19,8 @@ WINDOW = 60
 PENALTY = 300
 """Seconds for which an address is refused that asked too often."""
 ADDRESSES_KEPT = 10_000
+
+_TOO_MANY = Refusal(429, f"Too many requests: --ip-limit refuses the address for {PENALTY} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +98,18 @@ class IpLimit:
 class Limiting:
     """The middleware that refuses addresses which ask the endpoints of xR2 too often; None lets everybody pass."""
 
-    def __init__(self, app: ASGIApp, *, maximum: int | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, maximum: int | None, rejections: Rejections, clock: Callable[[], float]
+    ) -> None:
         self._app = app
+        self._rejections = rejections
         self._limit = IpLimit(maximum) if maximum is not None else None
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_refused = self._is_refused(scope)
+        if is_refused:
+            self._rejections.note(scope["path"].removeprefix(API_PREFIX), _TOO_MANY)
         await (answers.too_many_requests(PENALTY) if is_refused else self._app)(scope, receive, send)
 
     def _is_refused(self, scope: Scope) -> bool:

@@ -23,10 +23,11 @@ from .chaos import Chaos
 from .clock import FURTHEST, Clock
 from .export import as_csv
 from .funnel import funnel, verdict
-from .insights import Insight, explain
+from .insights import Insight, explain, explain_rejected
 from .journal import journal
 from .library import Catalog, Library
 from .picture import draw
+from .rejections import Rejections
 from .store import Attempt, Store, Trace
 from .stream import Stream
 from .visits import Search
@@ -44,9 +45,10 @@ class Site:
     Each says what ``chaos`` breaks and how far ahead ``clock`` is; one of them changes both.
     """
 
-    def __init__(self, library: Library, store: Store, chaos: Chaos, clock: Clock) -> None:
+    def __init__(self, library: Library, store: Store, rejections: Rejections, chaos: Chaos, clock: Clock) -> None:
         self._library = library
         self._store = store
+        self._rejections = rejections
         self._chaos = chaos
         self._clock = clock
         self._catalog = Catalog()
@@ -123,6 +125,7 @@ class Site:
     def clear(self, request: Request) -> Response:
         """Forget everything, and go back to the live page."""
         self._store.clear()
+        self._rejections.clear()
         return RedirectResponse("/", 303)
 
     def export_json(self, request: Request) -> Response:
@@ -162,6 +165,8 @@ class Site:
             "visits": visits.latest(self._store, search),
             "funnels": {slug: funnel(self._store, slug) for slug in catalog.prompts},
             "visits_shown": visits.VISITS_SHOWN,
+            "rejections": [] if search.text or search.slug else self._rejections.latest(),
+            "explain_rejected": partial(explain_rejected, slugs=catalog.prompts),
             "is_search": search != Search(),
             "explain": _explain(catalog),
         }
@@ -251,8 +256,8 @@ class Site:
         catalog = self._library.catalog()
         if catalog is not self._catalog:
             self._catalog, self._fingerprint = catalog, zlib.crc32(repr(catalog).encode())
-        steered = zlib.crc32(repr((self._chaos.faults, self._chaos.struck, self._clock.ahead)).encode())
-        return f"{self._store.revision()}-{self._fingerprint:08x}-{steered:08x}"
+        beside = (self._chaos.faults, self._chaos.struck, self._clock.ahead, self._rejections.revision)
+        return f"{self._store.revision()}-{self._fingerprint:08x}-{zlib.crc32(repr(beside).encode()):08x}"
 
 
 def _as_file(name: str) -> dict[str, str]:
