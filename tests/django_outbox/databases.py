@@ -1,35 +1,24 @@
-"""The databases under test: SQLite in a file, PostgreSQL and MariaDB where they are reached."""
+"""The databases under test, as Django's settings name them."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..table.database import PATIENCE, TemporaryDatabase, address_of
+
 ORDERS = "CREATE TABLE shop_order (id INTEGER PRIMARY KEY)"
 
-SERVERS = {
-    "postgresql": ("XR2_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432", "postgres"),
-    "mariadb": ("XR2_TEST_MARIADB", "mysql://root@127.0.0.1:3306", ""),
-}
-"""The variable that overrides an address, the usual address, and the database from which others are made."""
-
-KINDS = ("sqlite", *SERVERS)
+KINDS = ("sqlite", "postgresql", "mariadb")
 
 
-class Database:
-    """A database of one test run, as Django's settings name it; ``reason`` says why it cannot be had."""
+class Database(TemporaryDatabase):
+    """A database under an alias of its own."""
 
     def __init__(self, kind: str) -> None:
-        self.kind = kind
+        super().__init__(kind, "outbox")
         self.alias = f"outbox_{kind}"
-        self.name = f"xr2_web_outbox_{os.getpid()}"
-        self.reason = ""
-        if kind == "sqlite":
-            self.name = str(Path(tempfile.gettempdir()) / f"{self.name}.sqlite3")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -37,8 +26,7 @@ class Database:
         if self.kind == "sqlite":
             options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA synchronous=OFF"}
             return {"ENGINE": "django.db.backends.sqlite3", "NAME": self.name, "OPTIONS": options}
-        variable, usual, _ = SERVERS[self.kind]
-        address = urlsplit(os.environ.get(variable, usual))
+        address = urlsplit(address_of(self.kind))
         return {
             "ENGINE": f"django.db.backends.{'mysql' if self.kind == 'mariadb' else self.kind}",
             "NAME": self.name,
@@ -49,41 +37,20 @@ class Database:
             "OPTIONS": {"options": "-c synchronous_commit=off"} if self.kind == "postgresql" else {},
         }
 
-    def create(self) -> None:
-        """Make it, or note the reason."""
-        if self.kind == "sqlite":
-            return
-        try:
-            self._administer(f"CREATE DATABASE {self.name}")
-        except Exception as exc:  # noqa: BLE001 - whatever a driver raises, or that it is not installed
-            self.reason = f"no {self.kind}: {exc}"
-
-    def drop(self) -> None:
-        """Remove it."""
-        if self.kind == "sqlite":
-            for suffix in ("", "-wal", "-shm", "-journal"):
-                Path(self.name + suffix).unlink(missing_ok=True)
-        elif not self.reason:
-            forced = " WITH (FORCE)" if self.kind == "postgresql" else ""
-            with suppress(Exception):
-                self._administer(f"DROP DATABASE {self.name}{forced}")
-
-    def _administer(self, statement: str) -> None:
+    def administer(self, statement: str) -> None:
+        """Have the server carry out a statement that is about databases."""
         address = self.settings
+        to: dict[str, Any] = {each.lower(): address[each] for each in ("HOST", "USER", "PASSWORD")}
+        to |= {"port": int(address["PORT"]), "connect_timeout": PATIENCE}
         if self.kind == "postgresql":
             import psycopg
 
-            to = {"host": address["HOST"], "port": address["PORT"], "user": address["USER"]}
-            with psycopg.connect(
-                **to, password=address["PASSWORD"], dbname=SERVERS[self.kind][2], autocommit=True, connect_timeout=3
-            ) as connection:
+            with psycopg.connect(**to, dbname="postgres", autocommit=True) as connection:
                 connection.execute(statement)
         else:
             import pymysql
 
-            with pymysql.connect(
-                host=address["HOST"], port=int(address["PORT"]), user=address["USER"], password=address["PASSWORD"]
-            ) as connection:
+            with pymysql.connect(**to) as connection:
                 connection.cursor().execute(statement)
 
 
