@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from xr2_web import settings
 from xr2_web.default import no_default
@@ -48,6 +49,19 @@ def local_xr2(_local_xr2: LocalXr2) -> LocalXr2:
     """A local xR2 without any traces; the server is shared by the tests of a session."""
     _local_xr2.clear()
     return _local_xr2
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """The authority, trusted as a user would have it: through the environment."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return authority
 
 
 class RuntimeMaker:

@@ -10,7 +10,6 @@ import logging
 import os
 import pickle
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -20,9 +19,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +32,7 @@ from xr2_web.errors import ConfigurationError, ConnectionFailed, DeadlineExceede
 from xr2_web.models import Response
 from xr2_web.transport import Address, AsyncTransport, SyncTransport
 
+from .certificates import certified
 from .local_xr2 import LocalXr2
 from .scripted_server import KEY_OWNER, Connection, ScriptedServer, after_request, answer, each_request
 
@@ -725,28 +724,6 @@ class TestStorms:
             response = connect(server.base_url, total_retries=3).get_prompt(slug="welcome")
 
         assert (response.error, len(server.requests)) == ("body.slug: bad", 1)
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """The authority, trusted as a user would have it: through the environment."""
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    return authority
-
-
-def certified(
-    authority: trustme.CA, host: str = "127.0.0.1", *, lasts: timedelta = timedelta(days=1)
-) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    end = datetime.now(UTC) + lasts
-    authority.issue_cert(host, not_before=end - timedelta(days=2), not_after=end).configure_cert(context)
-    return context
 
 
 class TestTls:

@@ -19,9 +19,10 @@ from xr2_web.outbox import Claim, Entry
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.pacing import Budget, Chance, Pause
 
+from ..certificates import certified
 from ..conftest import RuntimeMaker
 from ..scripted_server import Connection, Script, ScriptedServer, after_request, answer, each_request
-from ..test_client import HEAD, certified, dripped, within
+from ..test_client import HEAD, dripped, within
 from .sending import EVENTS, KEY, TAKEN, Clock, Sender, hurried, traces_of, track
 
 TIMEOUT = 0.3
@@ -290,19 +291,6 @@ class TestBrokenConnections:
             flushed = runtime.flush(10)
 
         assert (runtime.counts["delivered"], flushed.refused, flushed.left) == (1, 0, 0)
-
-
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """The authority, trusted as a user would have it: through the environment."""
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    return authority
 
 
 class TestTls:
