@@ -15,7 +15,7 @@ import pytest
 from xr2_web import pacing, wire
 from xr2_web.courier import SEND_TIMEOUT, Courier
 from xr2_web.delivery import DOUBTED_TRIES, Delivery
-from xr2_web.outbox import Entry
+from xr2_web.outbox import Claim, Entry
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.values import TRACE_LIFE
 
@@ -137,6 +137,36 @@ def test_a_refusal_is_told_once_for_an_event_name(world: World, caplog: pytest.L
     ]
 
 
+def test_each_event_name_that_is_refused_or_repeated_is_told_by_its_name(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, name in enumerate(["sign_up", "paid"] * 2):
+        world.put(number, name)
+
+    for said in (REFUSED, REFUSED, DUPLICATE, DUPLICATE):
+        world.run(said)
+
+    assert [record.getMessage().split(": ")[:2] for record in caplog.records] == [
+        ["xr2_web.event_refused", "'sign_up'"],
+        ["xr2_web.event_refused", "'paid'"],
+        ["xr2_web.event_duplicate", "'sign_up'"],
+        ["xr2_web.event_duplicate", "'paid'"],
+    ]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_names_that_are_made_up_for_each_event_fill_no_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(1000):
+        world.put(number, f"event_{number}")
+        world.run(REFUSED)
+    told = len(caplog.records)
+    for number in range(1000, 1010):
+        world.put(number, f"event_{number}")
+        world.run(REFUSED)
+
+    assert (told, len(caplog.records)) == (1000, 1000)
+
+
 @pytest.mark.parametrize(
     "trouble",
     [UNAVAILABLE, answer(500, b"oops"), answer(408), answer(409), wire.Failure("reset"), wire.Failure("late", True)],
@@ -206,6 +236,25 @@ def test_an_outage_is_told_once_it_lasts_and_so_is_its_end(world: World, caplog:
     assert world.counts["delivered"] == 3
 
 
+def test_an_outage_and_its_end_are_warnings(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put()
+    for said in (UNAVAILABLE, UNAVAILABLE, OK):
+        world.run(said)
+        world.advance(60.0)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+
+
+def test_a_server_that_only_hides_refusals_is_told_as_away(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put()
+
+    world.run(HIDDEN_REFUSAL)
+    world.advance(60.0)
+    world.run(HIDDEN_REFUSAL)
+
+    assert "xr2_web.unreachable" in caplog.text
+
+
 @pytest.mark.parametrize("said", [REFUSED, LOCKED_OUT, answer(429, {"detail": "slow"}, retry_after="1")])
 def test_a_server_that_says_anything_is_not_away(
     world: World, caplog: pytest.LogCaptureFixture, said: wire.Answer
@@ -232,17 +281,26 @@ def test_who_is_not_xr2_does_not_end_an_outage(world: World, caplog: pytest.LogC
     assert told == ["xr2_web.unreachable", "xr2_web.event_misrouted"]
 
 
-def test_a_refusal_shows_that_the_server_is_there(world: World) -> None:
-    for number in range(4):
+def test_who_is_not_xr2_is_told_once_with_the_setting_to_check(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for number, name in enumerate(["sign_up", "paid"]):
+        world.put(number, name)
+        world.advance(world.run(PORTAL) or 60.0)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "xr2_web.event_misrouted: HTTP 200, but not an answer of xR2: check BASE_URL"
+    ]
+
+
+@pytest.mark.parametrize(("said", "outcome"), [(REFUSED, "refused"), (OK, "delivered")])
+def test_an_event_that_is_settled_shows_that_the_server_is_there(world: World, said: wire.Answer, outcome: str) -> None:
+    for number in range(5):
         world.put(number)
 
-    for _ in range(2):
-        world.run(UNAVAILABLE)
-    world.run(REFUSED)
-    wait = world.run(UNAVAILABLE)
+    for each in (UNAVAILABLE, UNAVAILABLE, said, UNAVAILABLE, OK):
+        world.run(each)
 
-    assert wait == 0.0
-    assert world.courier.run_once() == pytest.approx(0.5)
+    assert [body for _, body in world.sent] == [b"{%d}" % number for number in range(5)]
+    assert world.counts[outcome] >= 1
 
 
 @pytest.mark.parametrize(
@@ -282,6 +340,38 @@ def test_a_hidden_refusal_is_tried_a_few_times_and_then_buried(world: World) -> 
     assert world.outbox.counts() == (0, 1)
 
 
+@pytest.mark.parametrize(("number", "event_name"), [(1, "paid"), (2, "sign_up")], ids=["its trace", "its name"])
+def test_an_event_has_its_own_tries_of_a_hidden_refusal_whatever_it_shares(
+    world: World, number: int, event_name: str
+) -> None:
+    world.put(1, "sign_up")
+    for _ in range(DOUBTED_TRIES - 1):
+        world.advance(300.0)
+        world.run(HIDDEN_REFUSAL)
+    world.advance(1.0)
+
+    world.put(number, event_name)
+    world.run(HIDDEN_REFUSAL)
+
+    assert [body for _, body in world.sent] == [b"{1}"] * (DOUBTED_TRIES - 1) + [b"{%d}" % number]
+    assert world.outbox.counts() == (2, 0)
+
+
+@pytest.mark.parametrize("said", [OK, REFUSED], ids=["taken", "refused"])
+def test_an_event_that_comes_again_has_all_its_tries_of_a_hidden_refusal(world: World, said: wire.Answer) -> None:
+    world.put()
+    for each in [HIDDEN_REFUSAL] * (DOUBTED_TRIES - 1) + [said]:
+        world.run(each)
+        world.advance(300.0)
+
+    world.put()
+    for _ in range(DOUBTED_TRIES - 1):
+        world.run(HIDDEN_REFUSAL)
+        world.advance(300.0)
+
+    assert world.outbox.counts().pending == 1
+
+
 class TestLockedOut:
     def test_a_key_that_is_not_accepted_loses_nothing(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
         world.put()
@@ -292,6 +382,64 @@ class TestLockedOut:
         assert wait == 60.0
         assert world.outbox.counts() == (1, 0)
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
+        assert "xR2 answers 401" in caplog.text
+
+    def test_until_when_and_why_nothing_is_sent_can_be_asked(self, world: World) -> None:
+        world.put()
+        world.run(LOCKED_OUT)
+        at_first = world.delivery.paused()
+
+        world.advance(60.0)
+        world.run(LOCKED_OUT)
+
+        assert at_first == (world.wall, "xR2 does not accept API_KEY")
+        assert world.delivery.paused() == (world.wall + 120.0, "xR2 does not accept API_KEY")
+
+    def test_what_was_under_way_tells_no_second_time(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        claims = []
+        for number in range(2):
+            world.put(number)
+            claims.append(world.delivery.take(world.now + 10.0))
+
+        world.answers += [LOCKED_OUT] * 2
+        for claim in claims:
+            assert isinstance(claim, Claim)
+            world.delivery.deliver(claim, world.now + 10.0)
+
+        assert len(caplog.records) == 1
+        assert world.outbox.counts() == (2, 0)
+
+    def test_a_server_in_trouble_does_not_accept_the_key(self, world: World) -> None:
+        world.put()
+        world.run(LOCKED_OUT)
+        world.advance(60.0)
+
+        waits = []
+        for said in (UNAVAILABLE, wire.Failure("reset"), PORTAL):
+            waits.append(world.run(said))
+            world.advance(waits[-1] or 0.0)
+
+        assert waits == [120.0, 240.0, 480.0]
+        assert [path for path, _ in world.sent].count("/api/v1/events") == 1
+
+    def test_a_key_that_is_refused_again_much_later_is_probed_as_soon_as_the_first_time(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world.put(1)
+        world.put(2)
+        accepted = answer(200, {"ok": True, "user": "ada"})
+
+        waits = []
+        for settled in (OK, OK):
+            world.run(LOCKED_OUT)
+            world.advance(60.0)
+            waits.append(world.run(LOCKED_OUT))
+            world.advance(waits[-1] or 0.0)
+            world.run(accepted)
+            world.run(settled)
+
+        assert waits == [120.0, 120.0]
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
     def test_it_is_probed_seldom_and_goes_on_when_accepted(self, world: World) -> None:
         world.put()
@@ -310,11 +458,11 @@ class TestLockedOut:
         assert [path for path, _ in world.sent].count("/api/v1/events") == 2
         assert world.counts["delivered"] == 1
 
-    def test_probes_are_never_more_than_an_hour_apart(self, world: World) -> None:
+    def test_probes_are_never_more_than_an_hour_apart_though_it_takes_months(self, world: World) -> None:
         world.put()
         world.run(LOCKED_OUT)
 
-        for _ in range(20):
+        for _ in range(24 * 60):
             world.advance(world.run() or 0.0)
             wait = world.run(LOCKED_OUT)
 
@@ -426,6 +574,18 @@ def test_an_event_older_than_its_trace_expires_unsent(world: World) -> None:
     assert world.sent == []
     assert world.counts == {"expired": 1}
     assert world.outbox.counts() == (0, 0)
+
+
+def test_events_that_expire_are_told_once_whatever_their_names(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for number, name in enumerate(["sign_up", "paid"]):
+        world.put(number, name)
+    world.advance(TRACE_LIFE + 1)
+
+    for _ in range(2):
+        world.run()
+
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("xr2_web.event_expired: could not be delivered in 30 days")
 
 
 def test_a_clock_set_back_loses_nothing(world: World) -> None:

@@ -47,8 +47,59 @@ def test_everything_is_there_as_csv(visitor: Visitor) -> None:
     assert lost["refused"].startswith("Trace not found")
 
 
+def test_the_columns_are_those_that_others_may_rely_on(visitor: Visitor) -> None:
+    visitor.write(welcome__b='---\nversion = 2\nab_test = "tone"\n---\nHi', welcome='---\nab_test = "tone"\n---\nHi')
+    trace_id = visitor.trace_id()
+    taken = visitor.send(trace_id, "paid", user_id="u", session_id="s").json()
+
+    fetch, event = rows(visitor)
+
+    assert list(fetch) == [
+        *("kind", "slug", "version_number", "ab_test_name", "ab_test_variant", "fetched_at", "received_at"),
+        *("trace_id", "event_name", "source_name", "user_id", "session_id", "value", "currency", "metadata"),
+        *("event_id", "is_duplicate", "is_undefined", "refused"),
+    ]
+    assert [(row["ab_test_name"], row["ab_test_variant"]) for row in (fetch, event)] == [("tone", "version_a")] * 2
+    assert [event[name] for name in ("trace_id", "source_name", "user_id", "session_id")] == [
+        trace_id,
+        "tests",
+        "u",
+        "s",
+    ]
+    assert (event["event_id"], event["is_undefined"], event["metadata"]) == (taken["event_id"], "true", "")
+
+
+def test_an_event_worth_nothing_is_told_from_one_without_a_value(visitor: Visitor) -> None:
+    trace_id = visitor.trace_id()
+    visitor.send(trace_id, "free", value=0)
+    visitor.send(trace_id, "without")
+
+    assert [row["value"] for row in rows(visitor)] == ["", "0.0", ""]
+
+
+def test_lines_end_as_the_standard_says(visitor: Visitor) -> None:
+    visitor.trace_id()
+
+    content = visitor.http.get("/export.csv").content
+
+    assert content.startswith(b"\xef\xbb\xbfkind,")
+    assert content.count(b"\r\n") == content.count(b"\n") == 2
+
+
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\N{FULLWIDTH EQUALS SIGN}1"]
+    "text",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        " =1",
+        "\N{FULLWIDTH EQUALS SIGN}1",
+        "\N{FULLWIDTH PLUS SIGN}1",
+    ],
 )
 def test_no_text_is_a_formula_to_a_spreadsheet(visitor: Visitor, text: str) -> None:
     trace_id = visitor.trace_id()

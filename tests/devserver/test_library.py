@@ -118,13 +118,76 @@ def test_files_that_contradict_each_other_are_told(tmp_path: Path) -> None:
     )
 
 
+def test_two_files_of_one_version_are_told_also_beside_another_version(tmp_path: Path) -> None:
+    for name, number in (("a", 1), ("b", 2), ("c", 2)):
+        write(tmp_path, f"welcome.{name}.prompt", f"---\nversion = {number}\n---\n{name}")
+
+    catalog = Library(tmp_path).catalog()
+
+    assert catalog.problems == ("welcome: two files hold version 2; only the first is served",)
+    assert [each.user_prompt for each in catalog.prompts["welcome"].versions] == ["a", "b"]
+
+
+def test_two_files_of_one_version_are_no_ab_test(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", ab_test(1))
+    write(tmp_path, "welcome.b.prompt", ab_test(1))
+
+    catalog = Library(tmp_path).catalog()
+
+    assert catalog.problems == (
+        "welcome: two files hold version 1; only the first is served",
+        "welcome: the A/B test tone needs two versions and has 1; it is not run",
+    )
+    assert catalog.prompts["welcome"].ab_test is None
+
+
+def test_an_ab_test_of_three_versions_is_not_run_and_told(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        write(tmp_path, f"welcome.{number}.prompt", ab_test(number))
+
+    catalog = Library(tmp_path).catalog()
+
+    assert catalog.problems == ("welcome: the A/B test tone needs two versions and has 3; it is not run",)
+    assert catalog.prompts["welcome"].ab_test is None
+
+
+def test_a_version_beside_an_ab_test_takes_no_part_in_it(visitor: Visitor) -> None:
+    visitor.write(welcome=ab_test(2), welcome__b=ab_test(3), welcome__c="---\nversion = 1\n---\nText 1")
+
+    served = [visitor.fetch().json()["version_number"] for _ in range(4)]
+
+    assert served == [2, 3, 2, 3]
+
+
+def test_an_ab_test_with_an_empty_name_is_none(tmp_path: Path) -> None:
+    write(tmp_path, "welcome.prompt", ab_test(1, ab_test='""'))
+
+    catalog = Library(tmp_path).catalog()
+
+    assert catalog.problems == ()
+    assert catalog.prompts["welcome"].ab_test is None
+
+
+def test_an_ab_test_keeps_its_id_and_no_other_has_it(visitor: Visitor) -> None:
+    other = {"ab_test": '"length"'}
+    visitor.write(welcome=ab_test(1), welcome__b=ab_test(2), product=ab_test(1), product__b=ab_test(2))
+    visitor.write(mail=ab_test(1, **other), mail__b=ab_test(2, **other))
+
+    ids = {slug: [visitor.fetch(slug).json()["ab_test_id"] for _ in range(2)] for slug in ("welcome", "product")}
+    visitor.write(welcome=ab_test(1, **other), welcome__b=ab_test(2, **other))
+    renamed = visitor.fetch().json()["ab_test_id"]
+
+    assert all(first == second for first, second in ids.values())
+    assert len({*(first for first, _ in ids.values()), renamed, visitor.fetch("mail").json()["ab_test_id"]}) == 4
+
+
 def test_a_slug_runs_one_ab_test_at_most(tmp_path: Path) -> None:
     for number, test in enumerate(["tone", "tone", "length", "length"], start=1):
         write(tmp_path, f"welcome.{number}.prompt", f'---\nversion = {number}\nab_test = "{test}"\n---\nHi')
 
     catalog = Library(tmp_path).catalog()
 
-    assert "only one A/B test can run" in catalog.problems[0]
+    assert catalog.problems == ("welcome: only one A/B test can run, and there are tone, length; none is run",)
     assert catalog.prompts["welcome"].ab_test is None
 
 
@@ -170,16 +233,30 @@ def test_a_request_with_a_filter_does_not_count_for_the_limit(visitor: Visitor) 
     assert visitor.fetch().json()["ab_test_variant"] == "version_a"
 
 
-def test_of_two_limits_the_lower_counts_and_is_told(tmp_path: Path) -> None:
-    write(tmp_path, "welcome.prompt", ab_test(1, ab_test_requests=20))
-    write(tmp_path, "welcome.b.prompt", ab_test(2, ab_test_requests=10))
+@pytest.mark.parametrize(("first", "second"), [(20, 10), (10, 20), (8, 1)])
+def test_of_two_limits_the_lower_counts_and_is_told(tmp_path: Path, first: int, second: int) -> None:
+    write(tmp_path, "welcome.prompt", ab_test(1, ab_test_requests=first))
+    write(tmp_path, "welcome.b.prompt", ab_test(2, ab_test_requests=second))
+
+    catalog = Library(tmp_path).catalog()
+
+    running, lower = catalog.prompts["welcome"].ab_test, min(first, second)
+    assert running is not None
+    assert running.request_limit == lower
+    assert catalog.problems == (f"welcome: the A/B test tone has two limits of requests; the lower, {lower}, counts",)
+
+
+@pytest.mark.parametrize("second", [{}, {"ab_test_requests": 10}])
+def test_one_limit_said_in_one_file_or_in_both_is_no_problem(tmp_path: Path, second: dict[str, int]) -> None:
+    write(tmp_path, "welcome.prompt", ab_test(1, ab_test_requests=10))
+    write(tmp_path, "welcome.b.prompt", ab_test(2, **second))
 
     catalog = Library(tmp_path).catalog()
 
     running = catalog.prompts["welcome"].ab_test
     assert running is not None
     assert running.request_limit == 10
-    assert catalog.problems == ("welcome: the A/B test tone has two limits of requests; the lower, 10, counts",)
+    assert catalog.problems == ()
 
 
 @pytest.mark.parametrize("half", [b"", b"---\nversion = 2\n", b"---\nversion = 2\n---\n", b"Gr\xc3"])

@@ -38,6 +38,11 @@ def test_nothing_is_limited_unless_asked_for(visitor: Visitor) -> None:
     assert set(statuses(visitor, 150)) == {200}
 
 
+@pytest.mark.parametrize("limit", ["daily_quota", "ip_limit"])
+def test_a_limit_of_zero_lets_nothing_pass(limited: Any, limit: str) -> None:
+    assert statuses(limited(**{limit: 0}), 1) == [429]
+
+
 def test_a_used_up_quota_is_told_as_xr2_does(limited: Any) -> None:
     visitor = limited(daily_quota=2)
     served = statuses(visitor, 2)
@@ -152,6 +157,17 @@ def test_each_address_is_counted_on_its_own(limited: Any) -> None:
     assert other.get("/api/v1/nothing").status_code == 404
 
 
+def test_callers_without_an_address_are_counted_together(limited: Any) -> None:
+    visitor = limited(ip_limit=1)
+
+    async def through_a_socket_file(scope: Any, receive: Any, send: Any) -> None:
+        await visitor.http.app({**scope, "client": None}, receive, send)
+
+    local = TestClient(through_a_socket_file, base_url="http://127.0.0.1:8765")
+
+    assert [local.get("/api/v1/nothing").status_code for _ in range(2)] == [404, 429]
+
+
 def test_a_clock_that_is_put_back_refuses_nobody_for_longer(limited: Any) -> None:
     visitor = limited(daily_quota=1, ip_limit=1)
     visitor.now += 31 * DAY
@@ -187,6 +203,7 @@ def test_a_bounded_number_of_addresses_is_kept() -> None:
     limit.admits("one more", now=0)
 
     assert not known
+    assert not limit.admits("1", now=0)
     assert limit.admits("0", now=0)
 
 

@@ -58,6 +58,17 @@ def test_beside_the_visits_stands_what_each_version_has_brought(visitor: Visitor
     ]
 
 
+def test_what_a_version_has_brought_is_counted_however_it_was_handed_out(visitor: Visitor) -> None:
+    tested = '---\nversion = {0}\nab_test = "tone"\n---\nText {0}'
+    visitor.write(welcome=tested.format(1), welcome__b=tested.format(2))
+    for options in ({}, {}, {"version_number": 1}):
+        visitor.send(visitor.fetch(**options).json()["trace_id"])
+
+    brought = re.findall(r'<p class="brought">(.*?)</p>', page(visitor))
+
+    assert [re.sub("<.*?>", "", each) for each in brought] == ["1 fetch, 1 sign_up", "2 fetches, 2 sign_up"]
+
+
 def test_events_stand_under_their_fetch_and_the_newest_fetch_comes_first(visitor: Visitor) -> None:
     older, newer = visitor.trace_id(), visitor.trace_id()
     visitor.send(older, "older_event", user_id="user-1", session_id="session-1", value=1234.5, currency="EUR")

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from xr2_web.devserver import Store
 from xr2_web.devserver.intervals import difference, wilson
+from xr2_web.devserver.store import Trace
 
-from .conftest import Visitor
+from .conftest import NOW, Visitor
 
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 AB_TEST = '---\nversion = {0}\nab_test = "tone"\n---\nText {0}'
@@ -48,6 +50,9 @@ def _text(markup: str) -> str:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
         (29, 29, 0.8830, 1.0),
+        # Worked out by hand: with one trial the near limit is 1 / (1 + z²).
+        (1, 1, 0.2065, 1.0),
+        (0, 1, 0.0, 0.7935),
     ],
 )
 def test_a_rate_has_the_interval_that_wilson_gives(successes: int, trials: int, low: float, high: float) -> None:
@@ -57,6 +62,14 @@ def test_a_rate_has_the_interval_that_wilson_gives(successes: int, trials: int, 
 def test_of_nothing_tried_nothing_is_known() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert difference((0, 0), (1, 2)) == (-1.0, 1.0)
+    assert difference((1, 2), (0, 0)) == (-1.0, 1.0)
+
+
+def test_no_rate_is_below_none_or_above_all() -> None:
+    lowest = min(wilson(0, trials).low for trials in range(1, 500))
+    highest = max(wilson(trials, trials).high for trials in range(1, 500))
+
+    assert (lowest, highest) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +156,84 @@ def test_the_variants_of_an_ab_test_are_compared_in_words(visitor: Visitor) -> N
     assert certain.endswith("+100.0 points, which is more than chance makes (95 % interval +60.8 to +100.0).")
     assert chance.endswith(f"{MINUS}10.0 points, which may be chance (95 % interval {MINUS}40.4 to +18.9).")
     assert [row[0] for row in tables(visitor)["paid"]] == ["version 1, tone: version_a", "version 2, tone: version_b"]
+
+
+def test_a_variant_that_is_worse_for_sure_is_told_too(visitor: Visitor) -> None:
+    visitor.write(welcome=AB_TEST.format(1), welcome__b=AB_TEST.format(2))
+    for _ in range(20):
+        served = visitor.fetch().json()
+        if served["version_number"] == 1:
+            visitor.send(served["trace_id"])
+
+    [told] = re.findall('<p class="verdict">(.*?)</p>', page(visitor))
+
+    assert told == (
+        f"tone, version_b against version_a: {MINUS}100.0 points, which is more than chance makes "
+        f"(95 % interval {MINUS}100.0 to {MINUS}60.8)."
+    )
+
+
+def test_each_ab_test_that_was_run_is_compared_on_its_own(visitor: Visitor) -> None:
+    for name in ("tone", "length"):
+        tested = AB_TEST.replace("tone", name)
+        visitor.write(welcome=tested.format(1), welcome__b=tested.format(2))
+        for _ in range(2):
+            visitor.send(visitor.trace_id())
+
+    told = re.findall('<p class="verdict">(.*?),', page(visitor))
+
+    assert sorted(told) == ["length", "tone"]
+
+
+def test_the_rows_stand_in_the_order_of_versions_tests_and_variants(visitor: Visitor, store: Store) -> None:
+    arms = [
+        (2, None, None),
+        (2, "length", "version_b"),
+        (2, "tone", "version_a"),
+        (2, "tone", "version_b"),
+        (10, None, None),
+        (10, "length", "version_a"),
+    ]
+    for number, arm in enumerate(reversed(arms)):
+        store.add_trace(Trace(f"evt_{number}", "welcome", arm[0], "tests", NOW, *arm[1:]))
+    visitor.send("evt_0")
+
+    assert [row[0] for row in tables(visitor)["sign_up"]] == [
+        f"version {number}, {name}: {variant}" if name else f"version {number}" for number, name, variant in arms
+    ]
+
+
+def test_all_fetches_of_a_prompt_are_counted_together(visitor: Visitor) -> None:
+    visitor.write(welcome=AB_TEST.format(1), welcome__b=AB_TEST.format(2))
+    for _ in range(3):
+        visitor.fetch()
+    visitor.fetch(version_number=1)
+
+    assert "<dt>fetches</dt><dd>4</dd>" in page(visitor)
+
+
+def test_revenue_of_nothing_is_told_from_none(visitor: Visitor) -> None:
+    trace_id = visitor.trace_id()
+    visitor.send(trace_id, "free", value=0, currency="EUR")
+    visitor.send(trace_id, "without", currency="EUR")
+
+    shown = tables(visitor)
+
+    assert [shown[name][0][-1] for name in ("free", "without")] == ["0 EUR", NONE]
+
+
+def test_versions_in_the_folder_are_marked_with_the_variant_that_they_are(visitor: Visitor) -> None:
+    visitor.write(welcome=AB_TEST.format(1), welcome__b=AB_TEST.format(2), welcome__c="---\nversion = 3\n---\nText 3")
+
+    marked = re.findall(
+        r"<h3>(version \d)</h3>(?:(?!</article>).)*?(?:accent\">(.*?)<|</h4>)", page(visitor), re.DOTALL
+    )
+
+    assert marked == [
+        ("version 3", ""),
+        ("version 2", "tone: version_b"),
+        ("version 1", "tone: version_a"),
+    ]
 
 
 def ab_test(visitor: Visitor) -> str:
