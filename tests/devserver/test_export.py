@@ -126,6 +126,53 @@ def test_everything_is_there_as_json(visitor: Visitor) -> None:
     assert answer.headers["Content-Disposition"] == 'attachment; filename="xr2-local.json"'
 
 
+def test_the_json_has_these_fields(visitor: Visitor) -> None:
+    trace_id = visitor.trace_id()
+    visitor.now += 1
+    event_id = visitor.send(trace_id, "paid", value=20, currency="EUR", metadata={"plan": "pro"}).json()["event_id"]
+
+    told = visitor.http.get("/export.json").json()
+
+    event = {
+        "received_at": "2027-01-15T08:00:01+00:00",
+        "trace_id": trace_id,
+        "event_name": "paid",
+        "source_name": "tests",
+        "user_id": None,
+        "session_id": None,
+        "value": 20.0,
+        "currency": "EUR",
+        "metadata": {"plan": "pro"},
+        "event_id": event_id,
+        "is_duplicate": False,
+        "is_undefined": True,
+        "refused": None,
+    }
+    trace = {
+        "trace_id": trace_id,
+        "slug": "welcome",
+        "version_number": 1,
+        "source_name": "tests",
+        "fetched_at": "2027-01-15T08:00:00+00:00",
+        "ab_test_name": None,
+        "ab_test_variant": None,
+    }
+    assert told == {"traces": [{**trace, "events": [event]}], "refused": []}
+
+
+def test_in_the_json_the_newest_comes_last(visitor: Visitor) -> None:
+    trace_ids = [visitor.trace_id() for _ in range(2)]
+    for name in ("first", "second"):
+        visitor.send(trace_ids[0], name)
+        visitor.send("evt_nobody", name)
+
+    told = visitor.http.get("/export.json").json()
+
+    assert [each["trace_id"] for each in told["traces"]] == trace_ids
+    assert [[each["event_name"] for each in trace["events"]] for trace in told["traces"]] == [["first", "second"], []]
+    assert [each["event_name"] for each in told["refused"]] == ["first", "second"]
+
+
 def test_clearing_forgets_everything_and_shows_the_page(visitor: Visitor) -> None:
     visitor.send(visitor.trace_id())
 

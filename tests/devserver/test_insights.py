@@ -115,15 +115,16 @@ def test_at_the_end_of_the_last_day_a_trace_is_not_what_was_wrong(visitor: Visit
     assert "No event upgraded is defined" in insight(visitor)
 
 
-def test_an_undefined_event_is_told_with_the_nearest_name_and_the_line_to_write(visitor: Visitor) -> None:
+@pytest.mark.parametrize("name", ["purchase_complete", "purchase-completed", "purchased"])
+def test_an_undefined_event_is_told_with_the_nearest_name_and_the_line_to_write(visitor: Visitor, name: str) -> None:
     visitor.define(EVENTS)
-    visitor.send(visitor.trace_id(), "purchase_complete")
+    visitor.send(visitor.trace_id(), name)
 
     said = insight(visitor)
 
     assert "nearest name is purchase_completed" in said
     assert "Send purchase_completed, or define it in events.toml here, and for production at https://" in said
-    assert "[purchase_complete]" in said
+    assert f"[{name}]" in said
 
 
 @pytest.mark.parametrize(
@@ -210,4 +211,7 @@ def test_a_duplicate_says_why_it_does_not_count(visitor: Visitor) -> None:
     visitor.send(trace_id)
     visitor.send(trace_id)
 
-    assert "has a sign_up already" in insight(visitor)
+    said = insight(visitor)
+
+    assert said.startswith("Why it does not count This trace has a sign_up already.")
+    assert said.endswith("a new fetch of the prompt, or another event name.")

@@ -62,6 +62,7 @@ def test_inside_of_a_visit_the_oldest_comes_first(visitor: Visitor) -> None:
     assert cards(visitor) == [
         [older, "event_0_0", "event_0_1", newer, "event_1_0", "event_1_1", "evt_astray", "astray_0", "astray_1"]
     ]
+    assert left_out(visitor) == ""
 
 
 def test_every_event_stands_in_one_visit_alone(visitor: Visitor) -> None:
