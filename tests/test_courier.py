@@ -312,6 +312,7 @@ def test_an_event_that_is_settled_shows_that_the_server_is_there(world: World, s
         wire.Answer(200, {}, None),
         answer(302, b"", location="https://elsewhere"),
         answer(404, b"<h1>Not Found</h1>"),
+        answer(404, {"detail": "Not Found"}),
         answer(407, b""),
     ],
     ids=lambda stranger: str(stranger.status),

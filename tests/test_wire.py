@@ -280,6 +280,15 @@ class TestTable:
         assert {each.response.status_code for each in (with_detail, *without)} == {status}
         assert not any(each.response.ok for each in (with_detail, *without))
 
+    @pytest.mark.parametrize(("status", "detail"), [(404, "Not Found"), (405, "Method Not Allowed")])
+    def test_a_path_that_the_server_does_not_have_is_no_refusal(self, status: int, detail: str) -> None:
+        judgement = judge(status, {"detail": detail})
+
+        assert judgement.verdict is Verdict.MISROUTED
+        assert judgement.response.error == f"{detail}: check BASE_URL"
+        assert judge(status, {"detail": "Event not found"}).verdict is Verdict.REFUSED
+        assert judge(status, {"detail": {"message": detail}}).verdict is Verdict.REFUSED
+
     @pytest.mark.parametrize("detail", ["Internal server error: 404: Event x not found", "a: 400: missing field y"])
     def test_a_500_that_hides_a_refusal_is_doubted(self, detail: str) -> None:
         assert judge(500, {"detail": detail}).verdict is Verdict.DOUBTED

@@ -27,6 +27,8 @@ USER_AGENT = f"xr2-web/{__version__}"
 ANSWER_BYTES = 1024 * 1024
 EVENT_ANSWER_BYTES = 64 * 1024
 _WORDS_LENGTH = 1000
+_NO_ROUTE = ("Not Found", "Method Not Allowed")
+"""The ``detail`` with which any FastAPI application answers for a path that it does not have. xR2's own says more."""
 
 
 class Request(NamedTuple, Generic[T]):
@@ -237,7 +239,7 @@ def _verdict(status: int, detail: object) -> Verdict:
         return Verdict.UNAVAILABLE
     if 500 <= status < 600:
         return Verdict.DOUBTED if _is_hidden_refusal(detail) else Verdict.UNAVAILABLE
-    if 400 <= status < 500 and detail is not None:
+    if 400 <= status < 500 and detail is not None and detail not in _NO_ROUTE:
         return Verdict.REFUSED
     return Verdict.MISROUTED
 
@@ -263,7 +265,7 @@ def _message(answer: Answer, detail: object, verdict: Verdict) -> str:
     if verdict is Verdict.LOCKED_OUT and answer.status == 401:
         return f"{said or 'the key is not accepted'} (check API_KEY)"
     if said is not None:
-        return said
+        return f"{said}: check BASE_URL" if verdict is Verdict.MISROUTED else said
     if 300 <= answer.status < 400:
         return f"HTTP {answer.status}: a redirect, which is never followed: check BASE_URL"
     return f"HTTP {answer.status} without xR2's JSON"

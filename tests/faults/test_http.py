@@ -190,6 +190,8 @@ class TestStatus:
         pytest.param(answer(200, gzip.compress(GOOD), {"Content-Encoding": "gzip"}), id="gzip that nobody asked for"),
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="204"),
         pytest.param(answer(404, HTML), id="404 without JSON"),
+        pytest.param(answer(404, said("Not Found")), id="404 of a path that another application does not have"),
+        pytest.param(answer(405, said("Method Not Allowed")), id="405 of another application"),
         pytest.param(answer(404, said("no").ljust(wire.EVENT_ANSWER_BYTES + 1)), id="404 over 64 KiB"),
     ],
 )
