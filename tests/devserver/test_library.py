@@ -114,7 +114,7 @@ def test_files_that_contradict_each_other_are_told(tmp_path: Path) -> None:
 
     assert problems == (
         "product: the A/B test tone needs two versions and has 1; it is not run",
-        "welcome: two files hold version 1; only the first is served",
+        "welcome: welcome.b.prompt and welcome.prompt hold version 1; only welcome.b.prompt is served",
     )
 
 
@@ -124,7 +124,9 @@ def test_two_files_of_one_version_are_told_also_beside_another_version(tmp_path:
 
     catalog = Library(tmp_path).catalog()
 
-    assert catalog.problems == ("welcome: two files hold version 2; only the first is served",)
+    assert catalog.problems == (
+        "welcome: welcome.b.prompt and welcome.c.prompt hold version 2; only welcome.b.prompt is served",
+    )
     assert [each.user_prompt for each in catalog.prompts["welcome"].versions] == ["a", "b"]
 
 
@@ -135,7 +137,7 @@ def test_two_files_of_one_version_are_no_ab_test(tmp_path: Path) -> None:
     catalog = Library(tmp_path).catalog()
 
     assert catalog.problems == (
-        "welcome: two files hold version 1; only the first is served",
+        "welcome: welcome.b.prompt and welcome.prompt hold version 1; only welcome.b.prompt is served",
         "welcome: the A/B test tone needs two versions and has 1; it is not run",
     )
     assert catalog.prompts["welcome"].ab_test is None
@@ -157,6 +159,35 @@ def test_a_version_beside_an_ab_test_takes_no_part_in_it(visitor: Visitor) -> No
     served = [visitor.fetch().json()["version_number"] for _ in range(4)]
 
     assert served == [2, 3, 2, 3]
+
+
+@pytest.mark.parametrize("field", ["weight = 3", "ab_test_requests = 10"])
+def test_a_part_in_a_test_that_is_not_named_is_told_and_the_version_served(tmp_path: Path, field: str) -> None:
+    write(tmp_path, "welcome.prompt", f"---\n{field}\n---\nHi")
+
+    library = Library(tmp_path)
+
+    assert library.catalog().problems == (
+        "welcome: welcome.prompt has a part in an A/B test and names none in ab_test",
+    )
+    assert text_of(library, "welcome") == "Hi"
+
+
+def test_a_folder_that_is_gone_keeps_what_it_held_and_is_told_once(tmp_path: Path) -> None:
+    folder, reported = tmp_path / "prompts", list[str]()
+    folder.mkdir()
+    write(folder, "welcome.prompt", "Hi")
+    library = Library(folder, report=reported.append)
+    library.catalog()
+
+    folder.rename(tmp_path / "elsewhere")
+    while_gone = [text_of(library, "welcome") for _ in range(2)]
+    told = library.catalog().problems
+    (tmp_path / "elsewhere").rename(folder)
+
+    assert while_gone == ["Hi", "Hi"]
+    assert told == (f"the folder {folder} is gone; what it held last is served",) == tuple(reported)
+    assert library.catalog().problems == ()
 
 
 def test_an_ab_test_with_an_empty_name_is_none(tmp_path: Path) -> None:

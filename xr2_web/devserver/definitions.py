@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
@@ -25,7 +24,7 @@ from ..errors import ConfigurationError
 _TYPE_NAMES = {bool: "boolean", str: "string", int: "number", float: "number", list: "array", dict: "object"}
 """In this order: a ``bool`` is an ``int``."""
 
-FieldType = Literal["string", "number", "boolean"]
+FIELD_TYPES = ("string", "number", "boolean")
 
 
 class EventDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +36,12 @@ class EventDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    types: Mapping[str, FieldType] = {}
+    types: Mapping[str, str] = {}
+
+    @property
+    def others(self) -> list[str]:
+        """The fields that it may have."""
+        return list(dict.fromkeys([*self.optional, *(each for each in self.types if each not in self.required)]))
 
 
 def type_of(value: object) -> str:
@@ -49,8 +53,25 @@ def type_of(value: object) -> str:
 
 
 def parse(text: str) -> Mapping[str, EventDefinition]:
-    """Return the definitions by event name; raise ``ConfigurationError`` where they cannot be read."""
+    """Return the definitions by event name; raise ``ConfigurationError`` where they cannot be read, or there is none.
+
+    An editor that empties a file before it writes it would have every event refused meanwhile.
+    """
     try:
-        return msgspec.convert(tomllib.loads(text), dict[str, EventDefinition])
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as exc:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
         raise ConfigurationError([str(exc)]) from exc
+    if not tables:
+        raise ConfigurationError(["it defines no event"])
+    return {name: _definition(name, table) for name, table in tables.items()}
+
+
+def _definition(name: str, table: object) -> EventDefinition:
+    try:
+        definition = msgspec.convert(table, EventDefinition)
+    except msgspec.ValidationError as exc:
+        raise ConfigurationError([f"{name}: {exc}"]) from exc
+    for field, kind in definition.types.items():
+        if kind not in FIELD_TYPES:
+            raise ConfigurationError([f"{name}: the type of {field} is {kind!r}; there are {', '.join(FIELD_TYPES)}"])
+    return definition

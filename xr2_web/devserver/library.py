@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
@@ -39,25 +39,37 @@ class _File:
 class Library:
     """A folder of prompts, the sample where none is given; may be used from any thread.
 
-    A file that cannot be read keeps its last good content. Each new problem goes to ``report`` once. What lies
-    outside of the folder, is larger than ``text_file.MAX_BYTES`` or is no regular file is not read.
+    A file that cannot be read keeps its last good content, and so does a folder that is gone. Each new problem goes to
+    ``report`` once. What lies outside of the folder, is larger than ``text_file.MAX_BYTES`` or is no regular file is
+    not read.
     """
 
     def __init__(self, folder: Path = SAMPLE, *, report: Callable[[str], object] = lambda problem: None) -> None:
         self.folder = folder
         self._report = report
         self._files: dict[str, _File] = {}
+        self._is_gone = False
         self._catalog = Catalog()
         self._lock = Lock()
 
     def catalog(self) -> Catalog:
         """Return what the folder holds now. Costs one listing of the folder while nothing changes."""
         with self._lock:
+            was_gone, self._is_gone = self._is_gone, not self.folder.is_dir()
+            if self._is_gone:
+                if not was_gone:
+                    self._lose()
+                return self._catalog
             stamps = self._stamps()
-            if stamps != {name: file.stamp for name, file in self._files.items()}:
+            if was_gone or stamps != {name: file.stamp for name, file in self._files.items()}:
                 self._files = {name: self._read(name, stamp) for name, stamp in stamps.items()}
                 self._put_together()
             return self._catalog
+
+    def _lose(self) -> None:
+        problem = f"the folder {self.folder} is gone; what it held last is served"
+        self._catalog = replace(self._catalog, problems=(problem, *self._catalog.problems))
+        self._report(problem)
 
     def _stamps(self) -> dict[str, Stamp]:
         stamps = {}
@@ -90,7 +102,7 @@ class Library:
         text = text_file.read(path)
         if name == EVENTS_FILE:
             return definitions.parse(text)
-        return prompt_file.parse(text, slug=name.partition(".")[0], changed_at=stamp[0] / 1e9)
+        return prompt_file.parse(text, slug=name.partition(".")[0], changed_at=stamp[0] / 1e9, file=name)
 
     def _put_together(self) -> None:
         contents = [file.content for file in self._files.values()]

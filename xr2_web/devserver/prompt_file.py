@@ -29,12 +29,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Annotated, Any, Literal
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import msgspec
 
 from ..errors import ConfigurationError
-from .prompts import Version
+from .prompts import STATUSES, Version
 
 MAX_WEIGHT = 1_000_000
 
@@ -62,7 +64,7 @@ class FrontMatter(msgspec.Struct, forbid_unknown_fields=True):
     """What may stand between the ``---`` lines."""
 
     version: Annotated[int, msgspec.Meta(ge=1)] = 1
-    status: Literal["draft", "testing", "production", "inactive", "deprecated"] = "production"
+    status: str = "production"
     variables: list[str | Variable] = []
     model_config: dict[str, Any] = {}
     ab_test: str | None = None
@@ -70,7 +72,7 @@ class FrontMatter(msgspec.Struct, forbid_unknown_fields=True):
     ab_test_requests: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-def parse(text: str, *, slug: str, changed_at: float) -> Version:
+def parse(text: str, *, slug: str, changed_at: float, file: str = "") -> Version:
     """Return the version that ``text`` describes; raise ``ConfigurationError`` where it cannot be read."""
     matter, body = _split(text.replace("\r\n", "\n"))
     if _is_dotprompt(matter, body):
@@ -82,6 +84,7 @@ def parse(text: str, *, slug: str, changed_at: float) -> Version:
         raise ConfigurationError(["it holds no text"])
     return Version(
         slug=slug,
+        file=file,
         version_number=front.version,
         status=front.status,
         system_prompt=roles.get("system"),
@@ -118,17 +121,26 @@ def _split(text: str) -> tuple[str, str]:
 
 def _front_matter(matter: str) -> FrontMatter:
     try:
-        front = msgspec.convert(tomllib.loads(matter), FrontMatter)
+        # With the line of --- before it, so that a problem names its line in the file.
+        front = msgspec.convert(tomllib.loads(f"\n{matter}"), FrontMatter)
     except (ValueError, RecursionError, msgspec.ValidationError) as exc:
         raise ConfigurationError([f"front matter: {exc}"]) from exc
-    if not 0 < front.weight <= MAX_WEIGHT:
-        raise ConfigurationError(
-            [
-                f"front matter: weight must be above 0 and at most {MAX_WEIGHT:,}, and is {front.weight:g}; "
-                "to serve only the other version, take ab_test out of both files"
-            ]
-        )
+    for problem in _problems(front):
+        raise ConfigurationError([f"front matter: {problem}"])
     return front
+
+
+def _problems(front: FrontMatter) -> Iterator[str]:
+    if front.status not in STATUSES:
+        yield f"status must be one of {', '.join(STATUSES)}, and is {front.status!r}"
+    names = Counter(each if isinstance(each, str) else each.name for each in front.variables)
+    if doubled := [name for name, count in names.items() if count > 1]:
+        yield f"there are two variables of the name {doubled[0]}"
+    if not 0 < front.weight <= MAX_WEIGHT:
+        yield (
+            f"weight must be above 0 and at most {MAX_WEIGHT:,}, and is {front.weight:g}; "
+            "to serve only the other version, take ab_test out of both files"
+        )
 
 
 def _roles(body: str) -> dict[str, str]:
@@ -138,6 +150,9 @@ def _roles(body: str) -> dict[str, str]:
         if not text.strip():
             continue
         if role in roles:
-            raise ConfigurationError([f"there are two texts of the role {role}"])
+            problem = (
+                f"there are two texts of the role {role}; a line that is text has a backslash before it: \\{role}:"
+            )
+            raise ConfigurationError([problem])
         roles[role] = _ESCAPE.sub("", text.strip("\n"))
     return roles

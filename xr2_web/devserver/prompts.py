@@ -13,7 +13,7 @@ STATUSES = ("draft", "testing", "production", "inactive", "deprecated")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a prompt; ``changed_at`` is the time of its file.
+    """One version of a prompt; ``changed_at`` is the time of its ``file``.
 
     ``weight`` and ``ab_test_requests`` are its part in its A/B test, and the limit that it sets to it.
     """
@@ -30,6 +30,7 @@ class Version:
     weight: float = 1.0
     ab_test_requests: int | None = None
     changed_at: float = 0.0
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,19 @@ def _prompt(slug: str, versions: list[Version], problems: list[str]) -> Prompt:
     distinct: list[Version] = []
     for each in versions:
         if distinct and each.version_number == distinct[-1].version_number:
-            problems.append(f"{slug}: two files hold version {each.version_number}; only the first is served")
+            first = distinct[-1].file
+            problems.append(
+                f"{slug}: {first} and {each.file} hold version {each.version_number}; only {first} is served"
+            )
         else:
             distinct.append(each)
     return Prompt(slug, tuple(distinct), _ab_test(slug, distinct, problems))
 
 
 def _ab_test(slug: str, versions: list[Version], problems: list[str]) -> AbTest | None:
+    for each in versions:
+        if each.ab_test is None and (each.weight != 1 or each.ab_test_requests is not None):
+            problems.append(f"{slug}: {each.file} has a part in an A/B test and names none in ab_test")
     names = dict.fromkeys(each.ab_test for each in versions if each.ab_test)
     if len(names) > 1:
         problems.append(f"{slug}: only one A/B test can run, and there are {', '.join(names)}; none is run")
