@@ -384,7 +384,9 @@ def test_yaml_holds_one_prompt_or_a_list_of_them(importer: Importer) -> None:
         ("a.yaml", "just text", "it is neither a prompt, which is a mapping, nor a list"),
         ("a.yaml", "[]", "it is neither a prompt"),
         ("a.yaml", "- user: Hi", "prompt 1: it has neither a slug nor a name"),
-        ("a.yaml", "- slug: a\n  user: Hi\n- slug: b", "prompt 2: it holds no text"),
+        ("a.yaml", "- slug: b", "prompt 1: it holds no text"),
+        ("a.yaml", "\n\nmessages: [{content: a}, {content: b}]", "a.yaml: a second message of the role user"),
+        ("a.yaml", "\n\nmessages: [{role: tool, content: a}]", "a.yaml: xR2 has no messages of the role tool"),
         ("a.yaml", "slug: ../../etc/passwd\nuser: Hi", "the slug '../../etc/passwd' is not made of letters"),
         ("a.yaml", "slug: a/../b\nuser: Hi", "the slug 'a/../b' is not made of letters"),
         ("a.yaml", "slug: 7\nuser: Hi", "the slug 7 is not"),
@@ -438,6 +440,53 @@ def test_the_others_are_converted_where_one_cannot_be(importer: Importer) -> Non
     assert done.code == 1
     assert importer.files() == ["a.prompt", "c.prompt"]
     assert len(done.out.splitlines()) == 2
+
+
+def test_the_others_of_a_list_are_converted_where_some_cannot_be(importer: Importer) -> None:
+    done = importer.run(many__yaml="- slug: a\n  user: Hi\n- slug: b\n- user: Hi\n- slug: d\n  user: Ho")
+
+    assert done.code == 1
+    assert importer.files() == ["a.prompt", "d.prompt"]
+    assert [line.partition(": ")[2] for line in done.err.splitlines()] == [
+        "prompt 2: it holds no text",
+        "prompt 3: it has neither a slug nor a name",
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api_key",
+        "apiKey",
+        "AZURE_API_KEY",
+        "client_secret",
+        "password",
+        "access_token",
+        "token",
+        "Authorization",
+        "extra_headers",
+        "azure_endpoint",
+        "base_url",
+        "baseUrl",
+        "api_base",
+        "host",
+    ],
+)
+def test_keys_and_addresses_of_a_model_are_never_copied(importer: Importer, name: str) -> None:
+    options = f"{{{name}: sk-private, temperature: 0.5, max_tokens: 100, nested: {{{name}: sk-private}}}}"
+
+    done = importer.run(
+        a__prompty=f"---\nmodel:\n  id: m\n  options: {options}\n---\nuser:\nHi",
+        b__prompt=f"---\nmodel: m\nconfig: {options}\n---\nHi",
+        c__yaml=f"user: Hi\nmodel_config: {{model: m, {options[1:-1]}}}",
+    )
+
+    for slug in "abc":
+        [version] = importer.versions(slug)
+        assert version.model_config == {"model": "m", "temperature": 0.5, "max_tokens": 100, "nested": {}}
+    assert done.code == 0
+    assert done.err.count(f"model_config.{name} (a key or an address)") == 3
+    assert "sk-private" not in done.err
 
 
 def test_a_file_that_is_not_there_is_told(importer: Importer) -> None:

@@ -31,8 +31,10 @@ def _convert(path: Path, folder: Folder) -> bool:
     return all(outcomes)
 
 
-def _write(path: Path, draft: Draft, folder: Folder) -> bool:
+def _write(path: Path, draft: Draft | ConfigurationError, folder: Folder) -> bool:
     try:
+        if isinstance(draft, ConfigurationError):
+            raise draft
         written = folder.write(draft)
     except ConfigurationError as exc:
         _fail(path, exc)

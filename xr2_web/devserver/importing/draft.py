@@ -11,16 +11,22 @@ from typing import Any
 from ...errors import ConfigurationError
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_PRIVATE = re.compile(
+    r"(api|access|private|secret|account|subscription)_?key|secret|passw|credential|authori[sz]ation|headers"
+    r"|(api|access|auth|bearer|refresh|session|security)_?token|^token$|endpoint|url|uri|(^|_)host$|api_?base",
+    re.IGNORECASE,
+)
+"""Names under which configurations of models keep keys and addresses."""
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "model": "assistant"}
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A text and who says it, under the name of its own format; ``line`` is that of its beginning in the file."""
+    """A text and who says it, under the name of its own format; ``line`` is where it begins, 0 if unknown."""
 
     role: str
     text: str
-    line: int
+    line: int = 0
 
 
 @dataclass(slots=True)
@@ -47,14 +53,14 @@ class Draft:
         """
         for message in messages:
             text = message.text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")
+            where = f"line {message.line}: " if message.line else ""
             role = _ROLES.get(message.role)
             if role is None:
-                raise ConfigurationError([f"line {message.line}: xR2 has no messages of the role {message.role}"])
+                raise ConfigurationError([f"{where}xR2 has no messages of the role {message.role}"])
             if not text.strip():
                 continue
             if role in self.texts:
-                problem = f"line {message.line}: a second message of the role {role}, and xR2 keeps one of each"
-                raise ConfigurationError([problem])
+                raise ConfigurationError([f"{where}a second message of the role {role}, and xR2 keeps one of each"])
             self.texts[role] = text
         if not self.texts:
             raise ConfigurationError(["it holds no text"])
@@ -62,7 +68,10 @@ class Draft:
             self.left_out.append("the order of the messages")
 
     def keep(self, name: str, value: object) -> None:
-        """Put ``value`` into the front matter, without what TOML cannot hold; an empty one is not written."""
+        """Put ``value`` into the front matter, without what TOML cannot hold; an empty one is not written.
+
+        A configuration goes without keys and addresses: the files are made to be committed.
+        """
         if not self._has_place(value, name):
             return
         plain = self._plain(value, name)
@@ -81,6 +90,10 @@ class Draft:
         return value if isinstance(value, str | bool | int | float) else value.isoformat()
 
     def _has_place(self, value: object, path: str) -> bool:
+        within, _, name = path.rpartition(".")
+        if within.startswith("model_config") and _PRIVATE.search(name):
+            self.left_out.append(f"{path} (a key or an address)")
+            return False
         if isinstance(value, dict | list | str | bool | int | float) or hasattr(value, "isoformat"):
             return True
         self.left_out.append(f"{path} ({'null' if value is None else type(value).__name__})")

@@ -24,23 +24,25 @@ _KEPT = ("status", "ab_test", "weight", "ab_test_requests", "model_config")
 _VARIABLE_KEYS = ("required", "default", "type", "description")
 
 
-def read(text: str, stem: str) -> list[Draft]:
-    """Return the drafts of a file whose name is ``stem``; raise ``ConfigurationError`` where one cannot be made.
+def read(text: str, stem: str) -> list[Draft | ConfigurationError]:
+    """Return the drafts of a file whose name is ``stem``, and in place of one that cannot be made what is wrong.
 
-    A single prompt may take its slug from ``stem``, one of several has a ``slug`` or a ``name``.
+    A single prompt may take its slug from ``stem``, one of several has a ``slug`` or a ``name``. Raises
+    ``ConfigurationError`` where the file, or its only prompt, cannot be read.
     """
     document = yaml_text.load(text)
     if isinstance(document, dict):
         return [_draft(document, stem)]
     if not isinstance(document, list) or not document:
         raise ConfigurationError(["it is neither a prompt, which is a mapping, nor a list of prompts"])
-    drafts = []
-    for number, each in enumerate(document, start=1):
-        try:
-            drafts.append(_draft(each, None))
-        except ConfigurationError as exc:
-            raise ConfigurationError([f"prompt {number}: {exc}"]) from exc
-    return drafts
+    return [_one_of_several(number, each) for number, each in enumerate(document, start=1)]
+
+
+def _one_of_several(number: int, document: object) -> Draft | ConfigurationError:
+    try:
+        return _draft(document, None)
+    except ConfigurationError as exc:
+        return ConfigurationError([f"prompt {number}: {exc}"])
 
 
 def _draft(document: object, stem: str | None) -> Draft:
@@ -108,13 +110,13 @@ def _listed(messages: object, draft: Draft) -> Iterator[Message]:
         if not isinstance(content, str):
             raise ConfigurationError([f"message {number} has no content that is a text"])
         draft.leave_out(fields, within=f"messages[{number - 1}]")
-        yield Message(str(role), content, 1)
+        yield Message(str(role), content)
 
 
 def _named(fields: dict[str, Any]) -> Iterator[Message]:
     for name in [each for each in _TEXTS if each in fields]:
         text = fields.pop(name)
         if isinstance(text, str):
-            yield Message(_TEXTS[name], text, 1)
+            yield Message(_TEXTS[name], text)
         elif text is not None:
             raise ConfigurationError([f"{name} is no text"])

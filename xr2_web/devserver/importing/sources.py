@@ -10,8 +10,11 @@ from . import dotprompt, plain_yaml, prompty
 from .draft import Draft
 
 
-def read(path: Path) -> list[Draft]:
-    """Return the drafts in a file, all of them or none; raise ``ConfigurationError`` where it cannot be converted."""
+def read(path: Path) -> list[Draft | ConfigurationError]:
+    """Return the drafts in a file, and in place of one of several that cannot be made what is wrong.
+
+    Raises ``ConfigurationError`` where the file cannot be converted.
+    """
     kind, stem = path.suffix.lower(), path.stem
     if kind not in (".prompty", ".prompt", ".yaml", ".yml"):
         raise ConfigurationError(["its name must end in .prompty, .prompt, .yaml or .yml"])
