@@ -311,6 +311,19 @@ def test_its_versions_are_shown_as_text(visitor: Visitor) -> None:
     assert "Greet {{name}}." in shown
 
 
+def test_events_stand_by_how_often_they_came_under_any_version_and_then_by_name(visitor: Visitor) -> None:
+    visitor.write(welcome__b='---\nversion = 2\nstatus = "testing"\n---\nHi')
+    one, two = ([visitor.fetch(version_number=number).json()["trace_id"] for _ in range(2)] for number in (1, 2))
+    for trace_id, name in [
+        *((one[0], "often"), (one[1], "often"), (two[0], "often")),
+        *((two[0], "seldom"), (two[1], "seldom")),
+        *((one[0], "once_z"), (two[0], "once_a")),
+    ]:
+        visitor.send(trace_id, name)
+
+    assert list(tables(visitor)) == ["often", "seldom", "once_a", "once_z"]
+
+
 def test_many_events_are_cut_to_the_most_frequent_and_say_so(visitor: Visitor) -> None:
     first, second = visitor.trace_id(), visitor.trace_id()
     for number in range(15):

@@ -47,11 +47,13 @@ def of_session(visitor: Visitor, number: int, *, events: int = 1) -> list[str]:
 
 
 def test_the_visitor_who_was_active_last_comes_first(visitor: Visitor) -> None:
+    for _ in range(4):
+        visitor.send("evt_before", "before")
     first, second, third = (visitor.trace_id() for _ in range(3))
-    visitor.send("evt_astray", "astray")
+    visitor.send("evt_after", "after")
     visitor.send(first, "came_back")
 
-    assert cards(visitor) == [[first, "came_back"], ["evt_astray", "astray"], [third], [second]]
+    assert [card[0] for card in cards(visitor)] == [first, "evt_after", third, second, "evt_before"]
 
 
 def test_inside_of_a_visit_the_oldest_comes_first(visitor: Visitor) -> None:
@@ -185,6 +187,11 @@ class TestOfTrace:
         visitor.send("evt_astray", "of_me", session_id="me")
 
         assert cards(visitor, "/traces/evt_astray") == [[known, "known", "evt_astray", "of_me"]]
+
+    def test_a_fetch_that_no_event_followed_has_a_page(self, visitor: Visitor) -> None:
+        trace_id = visitor.trace_id()
+
+        assert cards(visitor, f"/traces/{trace_id}") == [[trace_id]]
 
     def test_a_fetch_without_a_session_is_alone(self, visitor: Visitor) -> None:
         older, newer = visitor.trace_id(), visitor.trace_id()
