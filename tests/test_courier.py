@@ -589,6 +589,19 @@ def test_events_that_expire_are_told_once_whatever_their_names(world: World, cap
     assert told.startswith("xr2_web.event_expired: could not be delivered in 30 days")
 
 
+def test_events_that_expire_take_nothing_of_the_budget() -> None:
+    world = World(limit=1)
+    world.put(1)
+    world.put(2)
+    world.advance(TRACE_LIFE + 1)
+    world.put(3)
+
+    waits = [world.run(), world.run(), world.run(OK)]
+
+    assert waits == [0.0, 0.0, 0.0]
+    assert world.counts == {"expired": 2, "delivered": 1}
+
+
 def test_a_clock_set_back_loses_nothing(world: World) -> None:
     world.put()
     world.wall -= 365 * DAY
