@@ -115,6 +115,15 @@ def test_at_the_end_of_the_last_day_a_trace_is_not_what_was_wrong(visitor: Visit
     assert "No event upgraded is defined" in insight(visitor)
 
 
+def test_a_second_later_it_is(visitor: Visitor) -> None:
+    visitor.define(EVENTS)
+    trace_id = visitor.trace_id()
+    visitor.now = NOW + 30 * DAY + 1
+    visitor.send(trace_id, "upgraded")
+
+    assert "fetched 30.0 days before" in insight(visitor)
+
+
 @pytest.mark.parametrize("name", ["purchase_complete", "purchase-completed", "purchased"])
 def test_an_undefined_event_is_told_with_the_nearest_name_and_the_line_to_write(visitor: Visitor, name: str) -> None:
     visitor.define(EVENTS)
