@@ -108,6 +108,19 @@ def test_state_that_cannot_be_kept_is_one_line_and_exit_code_1(tmp_path: Path) -
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_state_that_is_none_is_named(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.end()
+    [state] = tmp_path.rglob("local-*.sqlite3")
+    state.write_text("no database")
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    ended = subprocess.run(COMMAND, capture_output=True, text=True, check=False, env=environ, timeout=30)
+
+    assert ended.returncode == 1
+    assert f"the state cannot be kept in {state}: " in ended.stderr
+
+
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     program = "import sys; sys.modules['uvicorn'] = None; from xr2_web.cli import main; main(['dev', '--ephemeral'])"
 

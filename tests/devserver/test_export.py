@@ -26,6 +26,7 @@ def test_everything_is_there_as_csv(visitor: Visitor) -> None:
     fetch, paid, again, lost = rows(visitor)
 
     assert (fetch["kind"], fetch["trace_id"], fetch["slug"], fetch["event_name"]) == ("fetch", trace_id, "welcome", "")
+    assert fetch["source_name"] == "tests"
     assert (
         paid.items()
         >= {

@@ -168,6 +168,13 @@ def test_callers_without_an_address_are_counted_together(limited: Any) -> None:
     assert [local.get("/api/v1/nothing").status_code for _ in range(2)] == [404, 429]
 
 
+def test_the_start_and_the_end_of_the_server_are_no_requests(limited: Any) -> None:
+    visitor = limited(ip_limit=1)
+
+    with visitor.http:
+        assert statuses(visitor, 2) == [200, 429]
+
+
 def test_a_clock_that_is_put_back_refuses_nobody_for_longer(limited: Any) -> None:
     visitor = limited(daily_quota=1, ip_limit=1)
     visitor.now += 31 * DAY
@@ -225,7 +232,9 @@ def test_the_command_takes_limits(tmp_path: Path) -> None:
         httpx.Client(base_url=server.base_url, headers={"Authorization": "Bearer xr2_dev_1"}) as client,
     ):
         answers = [client.post("/api/v1/get-prompt", json=body) for _ in range(4)]
+        _, _, err = server.end()
 
+    assert "It limits prompt fetches to 1 a day for each key and requests to 3 a minute from each address" in err
     assert [each.status_code for each in answers] == [200, 429, 429, 429]
     assert [("max_requests_per_day" in each.text, "retry_after" in each.text) for each in answers[1:]] == [
         (True, False),

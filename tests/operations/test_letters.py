@@ -122,6 +122,17 @@ def test_who_has_no_room_keeps_them_and_says_so(dead_letters: Make, outbox: Comm
     assert len(keys(outbox)) == 1
 
 
+@pytest.mark.parametrize("command", ["retry", "drop"])
+def test_a_trace_that_has_none_is_told(dead_letters: Make, outbox: Command, command: str) -> None:
+    dead_letters("note('evt_1')")
+
+    named, by_event = outbox("dead", command, "evt_2"), outbox("dead", command, "--event", "no_such")
+
+    assert (named.code, named.err) == (1, "There is no such dead letter.\n")
+    assert named.out.startswith("0 dead letters ")
+    assert (by_event.code, by_event.err) == (0, "")
+
+
 def test_which_ones_has_to_be_said(dead_letters: Make, outbox: Command) -> None:
     dead_letters(SOME)
 

@@ -17,6 +17,7 @@ def test_where_nothing_waits_nothing_is_made(outbox: Command, spool: Path) -> No
 
     assert result.code == 0
     assert result.out.startswith("0 pending; 0 dead letters\n")
+    assert f"the spool in {spool} (no such folder: it is made with the first event)" in result.out
     assert not spool.exists()
 
 
@@ -117,7 +118,11 @@ def test_nothing_is_changed(applications: Applications, outbox: Command, spool: 
     ("name", "value", "message"),
     [
         ("XR2_OUTBOX", "memory", "OUTBOX is 'memory': what waits there is seen by nobody but the processes themselves"),
-        ("XR2_ENABLED", "false", "ENABLED is false: commands need the settings of the application"),
+        (
+            "XR2_ENABLED",
+            "false",
+            "ENABLED is false: commands need the settings of the application, from XR2_ variables or by --app MODULE",
+        ),
         ("XR2_CONCURRENCY", "no number", "XR2_CONCURRENCY must be a number from 1 to 64"),
     ],
 )

@@ -40,6 +40,7 @@ def serve(
     library = Library(prompts or SAMPLE, report=_warn)
     with serving.listen(host, port) as listener, closing(_open_store(library.folder, ephemeral)) as store:
         hosts = serving.allowed_hosts(listener)
+        limits = Limits(daily_quota, ip_limit)
 
         def announce() -> None:
             url = serving.base_url(listener)
@@ -49,10 +50,11 @@ def serve(
             click.echo(f"What arrives is shown at {url}/ - Ctrl-C ends this.", err=True)
             if faults is not None:
                 _warn(f"It breaks on purpose: {faults}")
+            if told := str(limits):
+                _warn(f"It limits {told}")
             if hosts is None:
                 _warn("Whoever reaches this address can read that page and steer this server.")
 
-        limits = Limits(daily_quota, ip_limit)
         app = create_app(library, store=store, hosts=hosts, chaos=chaos, limits=limits)
         serving.run(app, listener, announce=announce)
 
@@ -60,10 +62,13 @@ def serve(
 def _open_store(folder: Path, ephemeral: bool) -> Store:
     if ephemeral:
         return Store()
+    where = ""
     try:
-        return Store(_state_file(folder))
+        path = _state_file(folder)
+        where = f" in {path}"
+        return Store(path)
     except (OSError, sqlite3.Error) as exc:
-        raise ConfigurationError([f"the state cannot be kept: {exc}; --ephemeral keeps none"]) from exc
+        raise ConfigurationError([f"the state cannot be kept{where}: {exc}; --ephemeral keeps none"]) from exc
 
 
 def _state_file(prompts: Path) -> Path:

@@ -32,9 +32,12 @@ def as_csv(traces: Iterable[Trace], attempts: Iterable[Attempt]) -> str:
     text.write("\N{BYTE ORDER MARK}")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    known = {each.trace_id: _fetch(each) for each in traces}
-    for trace_id, fetch in known.items():
-        writer.writerow(_cells({"kind": "fetch", **fetch, "trace_id": trace_id}))
+    known: dict[str, dict[str, Any]] = {}
+    for trace in traces:
+        known[trace.trace_id] = fetch = _fetch(trace)
+        writer.writerow(
+            _cells({"kind": "fetch", **fetch, "trace_id": trace.trace_id, "source_name": trace.source_name})
+        )
     for attempt in attempts:
         writer.writerow(_cells({"kind": "event", **known.get(attempt.trace_id or "", {}), **_event(attempt)}))
     return text.getvalue()

@@ -30,6 +30,15 @@ class Limits:
     daily_quota: int | None = None
     ip_limit: int | None = None
 
+    def __str__(self) -> str:
+        """What is limited, in words; nothing where nothing is."""
+        told = []
+        if self.daily_quota is not None:
+            told.append(f"prompt fetches to {self.daily_quota:,} a day for each key")
+        if self.ip_limit is not None:
+            told.append(f"requests to {self.ip_limit:,} a minute from each address")
+        return " and ".join(told)
+
 
 NO_LIMITS = Limits()
 

@@ -20,6 +20,8 @@ from . import seen, tables, words
 from .outcome import Outcome, echo_json, tell_undone
 from .progress import Watch, watched
 
+_NO_SUCH = "There is no such dead letter."
+
 
 class Selection(NamedTuple):
     """Which dead letters are meant: what is left empty does not matter."""
@@ -60,7 +62,7 @@ def show_dead(runtime: Runtime, chosen: Selection, *, others: bool) -> Outcome:
         for each in shown:
             echo_json(each)
         if not shown:
-            click.echo("There is no such dead letter.", err=True)
+            click.echo(_NO_SUCH, err=True)
 
     return Outcome({"letters": shown}, tell, bool(shown))
 
@@ -69,16 +71,16 @@ def retry_dead(runtime: Runtime, chosen: Selection, *, others: bool) -> Outcome:
     """Have dead letters sent once more."""
     with seen.stores(runtime, others=others) as found:
         changed = _sum(store.requeue(chosen.includes) for store in found)
-    return _outcome(
-        changed, {"letters": changed.letters}, f"{words.many(changed.letters, 'dead letter')} will be tried"
-    )
+    told = f"{words.many(changed.letters, 'dead letter')} will be tried"
+    return _outcome(changed, {"letters": changed.letters}, told, named=chosen.trace_ids)
 
 
 def drop_dead(runtime: Runtime, chosen: Selection, *, others: bool) -> Outcome:
     """Remove dead letters."""
     with seen.stores(runtime, others=others) as found:
         changed = _sum(store.drop(chosen.includes) for store in found)
-    return _outcome(changed, {"letters": changed.letters}, f"{words.many(changed.letters, 'dead letter')} dropped")
+    told = f"{words.many(changed.letters, 'dead letter')} dropped"
+    return _outcome(changed, {"letters": changed.letters}, told, named=chosen.trace_ids)
 
 
 def forget(runtime: Runtime, users: Sequence[str], *, others: bool, is_quiet: bool) -> Outcome:
@@ -132,9 +134,13 @@ def _sum(changes: Iterable[Changed]) -> Changed:
     return total
 
 
-def _outcome(changed: Changed, document: Mapping[str, object], told: str) -> Outcome:
+def _outcome(changed: Changed, document: Mapping[str, object], told: str, *, named: Collection[str] = ()) -> Outcome:
+    is_none = bool(named) and not (changed.letters or changed.kept or changed.undone)
+
     def tell() -> None:
         click.echo(told)
+        if is_none:
+            click.echo(_NO_SUCH, err=True)
         if changed.kept:
             click.echo(
                 f"{words.many(changed.kept, 'dead letter')} found no room; try again when some have left", err=True
@@ -142,7 +148,7 @@ def _outcome(changed: Changed, document: Mapping[str, object], told: str) -> Out
         tell_undone(changed.undone)
 
     whole = {**document, "kept": changed.kept, "undone": changed.undone}
-    return Outcome(whole, tell, not (changed.kept or changed.undone))
+    return Outcome(whole, tell, not (changed.kept or changed.undone or is_none))
 
 
 def _letter(letter: Dead) -> dict[str, Any]:

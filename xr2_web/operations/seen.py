@@ -16,7 +16,8 @@ def stores(runtime: Runtime, *, others: bool = False) -> Iterator[Sequence[Store
     """Open the stores of the outbox that the settings name. Raises ``ConfigurationError`` where there is none."""
     chosen = runtime.settings
     if not chosen.is_active:
-        raise ConfigurationError([f"{chosen.why_inactive}: commands need the settings of the application"])
+        needed = "commands need the settings of the application, from XR2_ variables or by --app MODULE"
+        raise ConfigurationError([f"{chosen.why_inactive}: {needed}"])
     if missing := what_is_missing(chosen):
         # The spool, which stands in, may well be empty while the table is full.
         raise ConfigurationError([f"{missing}; xr2-web outbox --app MODULE imports the application first"])

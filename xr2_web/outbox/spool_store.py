@@ -54,7 +54,8 @@ class SpoolStore(Store):
                 left_alone.append(LeftAlone(path.name, reason_of(exc), self._is_ours(path.name)))
             else:
                 places += [place] if place else []
-        return Survey(f"the spool in {self._folder.path}", places, left_alone, self._folder.size())
+        missing = "" if self._folder.path.is_dir() else " (no such folder: it is made with the first event)"
+        return Survey(f"the spool in {self._folder.path}{missing}", places, left_alone, self._folder.size())
 
     def waiting(self) -> Iterator[Row]:
         """Yield the events that wait, file by file in the order of arrival."""
