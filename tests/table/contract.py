@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 
+from xr2_web.delivery import LONGEST_BACKOFF
 from xr2_web.outbox import Claim, Paused, Put
 from xr2_web.table.leases import BATCH, HANDED_OUT_FOR, LEASE
 from xr2_web.table.outbox import KEPT_HOUSE_EVERY, POLLED_EVERY, TableOutbox
@@ -85,6 +86,38 @@ def test_what_was_taken_and_not_delivered_is_due_again_and_no_first_attempt(
     assert wait == LEASE
     assert after.entry == entry()
     assert (before.attempts, after.attempts) == (0, 1)
+
+
+def test_a_clock_that_is_put_back_keeps_nothing_waiting(make_database: MakeTable, clock: Clock) -> None:
+    """A failover to a host whose clock is an hour behind: whatever waits or is leased is due in an hour."""
+    before = make_database()
+    for number in range(3):
+        before.put(entry(number))
+    before.retry(taken(before), LONGEST_BACKOFF)
+    taken(before)
+    before.tend(Paused(2000.0, "429"))
+    clock.now -= 3600.0
+    after = make_database()
+    none = after.claim()
+
+    after.tend(None)
+    found = drained(after)
+
+    assert none is None
+    assert sorted((claim.entry, claim.attempts) for claim in found) == [(entry(n), int(n < 2)) for n in range(3)]
+
+
+def test_nothing_is_sent_before_the_longest_wait_there_is_is_over(make_database: MakeTable, clock: Clock) -> None:
+    outbox = make_database()
+    outbox.put(entry())
+    outbox.retry(taken(outbox), LONGEST_BACKOFF)
+
+    outbox.tend(None)
+    none = outbox.claim()
+    clock.now += LONGEST_BACKOFF
+
+    assert none is None
+    assert taken(outbox).entry == entry()
 
 
 def test_what_arrived_is_delivered_again_after_a_crash_before_it_was_noted(

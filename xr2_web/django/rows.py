@@ -44,6 +44,12 @@ class Rows:
         wait = F("due_at") - self._clock()
         return self._events(Event).order_by("due_at").annotate(wait=wait).values_list("wait", flat=True).first()
 
+    def hasten(self, further: float) -> None:
+        """Have what is due in more than ``further`` seconds be due now."""
+        late = self._events(Event).filter(due_at__gt=self._clock() + further)
+        if late.exists():  # looked first: an update locks in MariaDB where visitors write, though it finds nothing
+            late.update(due_at=self._clock())
+
     def delete(self, gone: Mapping[int, str]) -> None:
         """Forget events, given as the token by which each id was taken."""
         for token in set(gone.values()):

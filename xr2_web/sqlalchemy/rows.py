@@ -60,6 +60,13 @@ class Rows:
         wait = select(events.c.due_at - self._clock()).where(*self._here(events))
         return self._connection.scalar(wait.order_by(events.c.due_at).limit(1))
 
+    def hasten(self, further: float) -> None:
+        """Have what is due in more than ``further`` seconds be due now."""
+        is_late = (*self._here(events), events.c.due_at > self._clock() + further)
+        # Looked first: an update locks in MariaDB where visitors write, though it finds nothing.
+        if self._connection.scalar(select(events.c.id).where(*is_late).limit(1)) is not None:
+            self._connection.execute(update(events).where(*is_late).values(due_at=self._clock()))
+
     def delete(self, gone: Mapping[int, str]) -> None:
         """Forget events, given as the token by which each id was taken."""
         for token in set(gone.values()):

@@ -9,16 +9,20 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from ..delivery import LONGEST_BACKOFF
 from ..loops import is_on_a_loop
 from ..outbox import Claim, Counts, Declined, Entry, Outbox, Paused
 from ..values import EVENT_BYTES, EVENT_NAME_LENGTH, TRACE_ID_LENGTH, TRACE_LIFE
-from .leases import Leases
+from .leases import LEASE, Leases
 from .rows import Desk, Line, Rows
 
 POLLED_EVERY = (2.0, 5.0)
 """Seconds between looks for events that nobody here has put; each time another number between these."""
 
 KEPT_HOUSE_EVERY = 60.0
+LONGEST_WAIT = LONGEST_BACKOFF + LEASE
+"""Seconds ahead beyond which no event is ever put off: the clock of the database was put back."""
+
 IDLE = 1.0
 """Seconds without use after which our connections are closed."""
 
@@ -128,6 +132,7 @@ class TableOutbox(Outbox):
         return Counts(rows.count(without=self._leases.gone), rows.count_dead())
 
     def _keep_house(self, rows: Rows) -> None:
+        rows.hasten(LONGEST_WAIT)
         self._pending = rows.count(most=self._most_events)
         rows.prune_dead(TRACE_LIFE, MOST_DEAD)
 

@@ -31,6 +31,9 @@ class Rows(Protocol):
     def first_due(self) -> float | None:
         """Return the seconds until an event is due or a lease ends, none where the table is empty."""
 
+    def hasten(self, further: float) -> None:
+        """Have what is due in more than ``further`` seconds be due now."""
+
     def delete(self, gone: Mapping[int, str]) -> None:
         """Forget events, given as the token by which each id was taken."""
 
