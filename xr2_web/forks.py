@@ -9,31 +9,26 @@ from threading import RLock
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+PATIENCE = 0.05
+"""Seconds that who forks waits for a lock while it holds others."""
 
-class ForkLock:
-    """A reentrant lock that is free in a forked child, whichever thread of the parent held it at the fork."""
 
-    __slots__ = ("__weakref__", "_lock")
+def ForkLock() -> RLock:  # noqa: N802 - as ``threading.RLock``, which is none of Python's classes either
+    """Return a reentrant lock that is free in a forked child, whichever thread of the parent held it at the fork.
 
-    def __init__(self) -> None:
-        self._lock = RLock()
-        _locks.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def _renew(self) -> None:
-        self._lock = RLock()
+    It is the interpreter's own: an exception that a signal's handler raises comes before or after what that does, while
+    within an ``__enter__`` in Python it would leave the lock locked for ever.
+    """
+    lock = RLock()
+    _locks.add(lock)
+    return lock
 
 
 def new_uncut_lock() -> RLock:
     """Return a reentrant lock that no other thread has while one forks: that one waits until it is released.
 
     For work in foreign code that has locks of its own, as SQLite's allocator has: for these a child that is forked in
-    the middle of it waits for ever. Who takes two takes the older one first, and nothing that imports waits for one.
+    the middle of it waits for ever. Who takes two takes the older one first.
     """
     lock = RLock()
     _uncut[lock] = None
@@ -68,36 +63,47 @@ def _uwsgi() -> Any:
 
 def _renew_all() -> None:
     for lock in list(_locks):
-        lock._renew()
+        lock._at_fork_reinit()  # type: ignore[attr-defined]
 
 
-def _hold_uncut() -> None:
-    _held.extend(_taken(lock) for lock in list(_uncut))
+def _hold_all() -> None:
+    missed: RLock | None = holding_off_forks
+    while missed is not None:
+        missed = _missed_after(missed)
 
 
-def _taken(lock: RLock) -> RLock:
-    lock.acquire()
-    return lock
+def _missed_after(first: RLock) -> RLock | None:
+    """Take a lock, however long that takes, and then all others; where one does not come free, return it and take none.
+
+    Its owner may wait for one of those: a finalizer, which can run in the middle of an import, tracks an event.
+    """
+    first.acquire()
+    taken = [first]
+    for lock in (holding_off_forks, *list(_uncut)):
+        if not lock.acquire(timeout=PATIENCE):
+            _release(taken)
+            return lock
+        taken.append(lock)
+    _held.extend(taken)
+    return None
 
 
-def _release_uncut() -> None:
+def _release_all() -> None:
     # Forgotten before they are released: then the next thread that forks begins to hold them.
-    held = _held[::-1]
+    held = _held[:]
     _held.clear()
-    for lock in held:
+    _release(held)
+
+
+def _release(locks: list[RLock]) -> None:
+    for lock in reversed(locks):
         lock.release()
 
 
-_locks: WeakSet[ForkLock] = WeakSet()
+_locks: WeakSet[RLock] = WeakSet()
 _uncut: WeakKeyDictionary[RLock, None] = WeakKeyDictionary()
 _held: list[RLock] = []
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)
-    os.register_at_fork(
-        before=holding_off_forks.acquire,
-        after_in_parent=holding_off_forks.release,
-        after_in_child=holding_off_forks.release,
-    )
-    # Registered last, hence held first: who has one of these may come to import, who imports takes none of them.
-    os.register_at_fork(before=_hold_uncut, after_in_parent=_release_uncut, after_in_child=_release_uncut)
+    os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_release_all)
