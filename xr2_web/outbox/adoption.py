@@ -47,21 +47,21 @@ class Adoption:
 
     def run(self, until: float) -> bool:
         """Take over what is left; False where some of it has to wait for the next time."""
+        is_complete = True
         for path in self._folder.files(self._installation):
             if self._clock() >= until:
                 return False
             try:
-                is_done = self._take_over(path, until)
+                if not self._take_over(path, until):
+                    return False
             except NewerSchema:
                 self._tell(path, "was made by a later release of xr2-web")
             except (OSError, sqlite3.Error) as exc:
                 if is_busy(exc):
-                    return False
-                self._tell(path, f"cannot be read: {exc}")
-            else:
-                if not is_done:
-                    return False
-        return True
+                    is_complete = False
+                else:
+                    self._tell(path, f"cannot be read: {exc}")
+        return is_complete
 
     def _take_over(self, path: Path, until: float) -> bool:
         """Take over one file; False where some of it is left in it."""
