@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,19 @@ def test_a_lease_that_was_released_is_free_to_all_and_leaves_nothing(lease: Leas
 
     assert is_leased_there is False
     assert list(file.parent.iterdir()) == []
+
+
+def test_a_lease_is_released_when_its_folder_is_one_no_more(lease: Lease, file: Path) -> None:
+    shutil.rmtree(file.parent)
+    file.parent.write_text("")
+
+    lease.release()
+
+    file.parent.unlink()
+    file.parent.mkdir()
+    again = Lease.take(file)
+    assert again is not None
+    again.release()
 
 
 def test_one_that_is_taken_by_another_process_leaves_no_mark(lease: Lease, file: Path) -> None:

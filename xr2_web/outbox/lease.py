@@ -150,10 +150,9 @@ def _is_taken(exc: OSError) -> bool:
 
 
 def _remove_mark(path: Path, descriptor: int) -> None:
-    try:
-        _mark(path).unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # the folder may be gone; a mark that stays does no harm
+        _mark(path).unlink()
+    os.close(descriptor)
 
 
 def _path(file: Path) -> Path:
