@@ -8,20 +8,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from django.db import Error, OperationalError, connections
 
 from ..forks import new_uncut_lock
 from ..outbox import Declined
-from ..table.contention import is_contention
+from ..table.contention import impatient, is_contention
 from .rows import Rows
 
 T = TypeVar("T")
 
 PATIENCE = 2.0
-"""Seconds to wait for another thread that uses it: where the database hangs, the end of the process does not."""
+"""Seconds to wait for another thread that uses it: where the database hangs, the end of the process does not.
+
+In SQLite also for another who writes.
+"""
 
 
 class Busy(Declined):
@@ -55,9 +58,9 @@ class Line:
         return self._user == threading.get_ident()
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self, patience: float | None = None) -> Iterator[None]:
         """Have the ORM use it for a block, in this thread. Raises ``Busy``."""
-        if self.is_taken_here or not self._lock.acquire(timeout=PATIENCE):
+        if self.is_taken_here or not self._lock.acquire(timeout=PATIENCE if patience is None else patience):
             raise Busy
         try:
             self._user = threading.get_ident()
@@ -129,12 +132,24 @@ def own_connection(alias: str) -> Any:
     return next((each for each in connections.all(initialized_only=True) if each.alias == alias), None)
 
 
+def in_a_hurry(alias: str) -> AbstractContextManager[None]:
+    """Have what this thread uses of a database wait no longer for other writers than a request may, for a block."""
+    connection = connections[alias]
+    if connection.vendor != "sqlite":
+        return nullcontext()
+    connection.ensure_connection()
+    # Of the driver's own: what watches, or counts, the statements of the application has nothing to see here.
+    return impatient(connection.connection.execute)
+
+
 def _new_connection(alias: str) -> Any:
     connection: Any = connections.create_connection(alias)
     options = dict(connection.settings_dict["OPTIONS"])
     if connection.vendor == "mysql":
         # What is taken is locked, and above this level the gaps around it too: visitors would wait, or deadlock.
         options["isolation_level"] = "read committed"
+    if connection.vendor == "sqlite":
+        options["timeout"] = min(options.get("timeout", PATIENCE), PATIENCE)
     connection.settings_dict = {**connection.settings_dict, "AUTOCOMMIT": True, "OPTIONS": options}
     connection.inc_thread_sharing()
     return connection

@@ -23,9 +23,10 @@ from ..outbox import Counts, Declined, Entry, Outbox, Put
 from ..outbox.backed import Backed
 from ..outbox.folder import installation
 from ..settings import Settings
+from ..table.contention import PATIENCE
 from ..table.outbox import TableOutbox, require_fitting
 from .clock import DatabaseClock
-from .line import Desk, Line, own_connection
+from .line import Desk, Line, in_a_hurry, own_connection
 from .models import Event
 from .queries import is_in_a_query
 from .rows import Rows
@@ -81,7 +82,7 @@ class DatabaseOutbox(TableOutbox):
         if self._pending >= self._most_events:
             return Put.FULL
         try:
-            with self._connected():
+            with self._connected(PATIENCE), in_a_hurry(self._alias):
                 is_new = self._rows.add(entry, self._leases.gone)
         except DataError as exc:
             raise Declined("the table does not take it") from exc
@@ -100,7 +101,7 @@ class DatabaseOutbox(TableOutbox):
         try:
             require_fitting(entry)
             # Whatever goes wrong is undone with this savepoint, and the transaction around it goes on.
-            with transaction.atomic(using=self._alias):
+            with in_a_hurry(self._alias), transaction.atomic(using=self._alias):
                 self._rows.add(entry, self._leases.gone)
         except Exception as exc:  # noqa: BLE001 - then it waits for the commit, and is put
             logger.debug("xr2_web.not_enlisted: %s", type(exc).__name__)
@@ -154,14 +155,14 @@ class DatabaseOutbox(TableOutbox):
         return open_now == [self._alias] and not self._is_in_the_middle()
 
     @contextmanager
-    def _connected(self) -> Iterator[None]:
+    def _connected(self, patience: float | None = None) -> Iterator[None]:
         """Have the ORM use what is open in this thread, else the courier's connection, which somebody will close."""
         if self._is_closed or is_on_a_loop() or self._is_in_the_middle():
             raise Declined("the database cannot be used here")
-        with self._connection():
+        with self._connection(patience):
             yield
 
-    def _connection(self) -> AbstractContextManager[Any]:
+    def _connection(self, patience: float | None) -> AbstractContextManager[Any]:
         own = own_connection(self._alias)
         if own is not None and own.in_atomic_block:
             return transaction.atomic(using=self._alias)
@@ -171,7 +172,7 @@ class DatabaseOutbox(TableOutbox):
             return nullcontext()
         if self._sees_tests():
             raise Declined("a connection would be left to the test run")
-        return self._line.taken()
+        return self._line.taken(patience)
 
     def _is_in_the_middle(self) -> bool:
         return self._line.is_taken_here or is_in_a_query()

@@ -23,6 +23,7 @@ from ..outbox import Counts, Declined, Entry, Outbox, Put
 from ..outbox.backed import Backed
 from ..outbox.folder import installation
 from ..settings import Settings
+from ..table.contention import PATIENCE, impatient
 from ..table.outbox import TableOutbox, require_fitting
 from . import transactions
 from .clock import database_clock
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from ..scope import Scope
 
 logger = logging.getLogger("xr2_web")
-
-PATIENCE = 0.25
-"""Seconds that a request waits for another that puts an event, or, in SQLite, for another who writes at all."""
 
 
 class DatabaseOutbox(TableOutbox):
@@ -110,14 +108,12 @@ class DatabaseOutbox(TableOutbox):
 
     def write(self, connection: Connection, entry: Entry) -> None:
         """Write an event in a transaction of the application; whatever goes wrong leaves no trace in it."""
-        _begin(connection)
-        # Of the connection and not of the session: that would write first what the session has pending.
-        with connection.begin_nested():
-            rows = self._rows_on(connection)
-            if _may_look(connection):
-                rows.add(entry, gone=self._leases.gone)
-            else:
-                rows.add_unseen(entry)
+        if connection.dialect.name == "sqlite":
+            with impatient(connection.exec_driver_sql):
+                _begin(connection)
+                self._write(connection, entry)
+        else:
+            self._write(connection, entry)
 
     def has_heritage(self) -> bool:
         """Tell whether events may wait that others have put: nobody knows without asking the database."""
@@ -147,6 +143,15 @@ class DatabaseOutbox(TableOutbox):
         from .store import CoreTables
 
         return [TableStore(CoreTables(self._courier_line, self._now), self._installation, others=others)]
+
+    def _write(self, connection: Connection, entry: Entry) -> None:
+        # Of the connection and not of the session: that would write first what the session has pending.
+        with connection.begin_nested():
+            rows = self._rows_on(connection)
+            if _may_look(connection):
+                rows.add(entry, gone=self._leases.gone)
+            else:
+                rows.add_unseen(entry)
 
     def _adding(self, entry: Entry) -> Callable[[Connection], bool]:
         return lambda connection: self._rows_on(connection).add(entry, gone=self._leases.gone)
@@ -210,8 +215,6 @@ def _place(url: Any) -> tuple[Any, ...]:
 
 def _begin(connection: Connection) -> None:
     """Have the transaction begun that SQLAlchemy believes to be open. Raises ``Declined`` where none will be."""
-    if connection.dialect.name != "sqlite":
-        return
     # SQLite's driver begins one only with the first row that is written. A savepoint before that is a transaction of
     # its own, whose release commits it. At once to write: what has begun to read may find that another was faster.
     driver: Any = connection.connection.driver_connection

@@ -1,0 +1,88 @@
+"""Others are in the way: those who use the same connection, and in SQLite whoever writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+
+from xr2_web.django.line import Busy, Line
+from xr2_web.django.outbox import DatabaseOutbox
+
+from ..outbox.conftest import entry
+from .databases import Database
+
+
+def busy_timeout(alias: str) -> int:
+    """Return for how many milliseconds a connection of SQLite waits for another that writes."""
+    return int(connections[alias].connection.execute("PRAGMA busy_timeout").fetchone()[0])
+
+
+@pytest.mark.parametrize("is_in_a_transaction", [False, True])
+def test_a_request_waits_for_another_writer_of_sqlite_for_a_moment_and_its_view_as_before(
+    outbox: DatabaseOutbox, database: Database, alias: str, is_in_a_transaction: bool
+) -> None:
+    if database.kind != "sqlite":
+        pytest.skip("only SQLite has one writer at a time")
+    connections[alias].ensure_connection()
+    seen: list[int] = []
+
+    def look(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if "INSERT" in sql:
+            seen.append(busy_timeout(alias))
+        return execute(sql, *rest)
+
+    with transaction.atomic(using=alias) if is_in_a_transaction else nullcontext():
+        with connections[alias].execute_wrapper(look):
+            is_kept = outbox.enlist(entry(), None, lambda: None) if is_in_a_transaction else outbox.put(entry())
+        afterwards = busy_timeout(alias)
+
+    assert is_kept
+    assert seen == [250]
+    assert afterwards == 5000
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, 2000), ({"timeout": 60}, 2000), ({"timeout": 0.05}, 50)])
+def test_nobody_who_uses_our_connection_waits_for_another_writer_of_sqlite_for_long(
+    database: Database, alias: str, monkeypatch: pytest.MonkeyPatch, given: dict[str, float], kept: int
+) -> None:
+    if database.kind != "sqlite":
+        pytest.skip("only SQLite has one writer at a time")
+    settings = connections.settings[alias]
+    monkeypatch.setitem(settings, "OPTIONS", {**settings["OPTIONS"], **given})
+    line = Line(alias)
+
+    with line.taken():
+        connections[alias].ensure_connection()
+        seen = busy_timeout(alias)
+    line.close()
+
+    assert seen == kept
+
+
+def test_a_request_waits_for_the_couriers_connection_for_a_moment(outbox: DatabaseOutbox) -> None:
+    """In which case another outbox takes the event."""
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with outbox._line.taken():
+            is_held.set()
+            may_end.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    is_held.wait(10)
+
+    began = time.monotonic()
+    with pytest.raises(Busy):
+        outbox.put(entry())
+    seconds = time.monotonic() - began
+    may_end.set()
+    thread.join()
+
+    assert seconds < 1.0
