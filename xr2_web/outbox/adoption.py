@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol
 from .file import Connect, NewerSchema, SpoolFile, is_busy, is_damage
 from .folder import Folder
 from .lease import Lease
+from .own_file import Origin, OwnFile, copied
 from .paths import is_own, remove, set_aside
 from .rows import Dead, Row
 
@@ -71,14 +73,15 @@ class Adoption:
         lease = Lease.take(path)
         if lease is None:
             return True
-        is_empty = False
+        left: Path | None = path
         try:
-            is_empty = self._empty(path, until)
+            left = self._empty(path, until)
         finally:
-            lease.release(remove=is_empty)
-        return is_empty
+            lease.release(remove=left != path)
+        return left is None or (left != path and self._take_over(left, until))
 
-    def _empty(self, path: Path, until: float) -> bool:
+    def _empty(self, path: Path, until: float) -> Path | None:
+        """Take over what is in a file; return where the rest of it is, in that file or in another."""
         try:
             theirs = SpoolFile.open(path, connect=self._connect)
             is_empty = theirs is None or self._move(theirs, until)
@@ -88,7 +91,7 @@ class Adoption:
             return self._salvage(path)
         if is_empty:
             remove(path)
-        return is_empty
+        return None if is_empty else path
 
     def _move(self, theirs: SpoolFile, until: float) -> bool:
         with closing(theirs):
@@ -106,25 +109,48 @@ class Adoption:
             theirs.expect_removal()
             return True
 
-    def _salvage(self, path: Path) -> bool:
-        """Take over what can be read of a damaged file, and set that aside; False where there is no room for all."""
-        saved: list[Row] = []
+    def _salvage(self, path: Path) -> Path | None:
+        """Save what can be read of a damaged file, and set that aside; return where it is now, if it is anything.
+
+        It goes into a sound file and not to the heir: what that has no room for could not be told, in a damaged one,
+        from what it has taken, and the same events would be sent for ever.
+        """
+        saved, fresh = 0, None
+        theirs = self._damaged(path)
+        if theirs is not None:
+            with closing(theirs):
+                saved, fresh = self._save(theirs)
+        aside = set_aside(path)
+        logger.warning("xr2_web.spool_damaged: %s: %d events could be saved", aside, saved)
+        return fresh
+
+    def _damaged(self, path: Path) -> SpoolFile | None:
         try:
-            theirs = SpoolFile.open(path, connect=self._connect)
-            if theirs is not None:
-                with closing(theirs):
-                    saved = list(theirs.salvage())
-                    if self._heir.take_in(saved) < len(saved):
-                        return False
-                    self._heir.take_in_dead(theirs.salvage_dead())
+            return SpoolFile.open(path, connect=self._connect)
         except sqlite3.Error as exc:
             if not is_damage(exc):
                 raise
-        aside = set_aside(path)
-        logger.warning("xr2_web.spool_damaged: %s: %d events could be saved", aside, len(saved))
-        return True
+            return None
+
+    def _save(self, theirs: SpoolFile) -> tuple[int, Path | None]:
+        file = OwnFile.make(self._folder, _origin(theirs), synchronous="NORMAL", connect=self._connect, now=time.time())
+        events = dead = 0
+        try:
+            events, dead = copied(theirs, file, set())
+        finally:
+            file.close(keep=bool(events or dead))
+        return events, file.path if events or dead else None
 
     def _tell(self, path: Path, why: str) -> None:
         if path not in self._told:
             self._told.add(path)
             logger.warning("xr2_web.spool_left_alone: %s %s", path, why)
+
+
+def _origin(file: SpoolFile) -> Origin:
+    """Return whose events are in a file, which may be damaged: its name says what matters."""
+    try:
+        base_url = file.facts().get("base_url", "")
+    except sqlite3.Error:
+        base_url = ""
+    return Origin(base_url, file.path.name.partition("-")[0])
