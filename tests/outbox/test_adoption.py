@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
+import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from functools import partial
@@ -14,11 +18,27 @@ import pytest
 from xr2_web.outbox.adoption import CHUNK, Adoption
 from xr2_web.outbox.file import SpoolFile
 from xr2_web.outbox.folder import Folder
+from xr2_web.outbox.lease import Lease
+from xr2_web.outbox.paths import copy, log, size
 from xr2_web.outbox.rows import Dead, Row
 
 from .conftest import ORIGIN, Clock, entry
 
+# Other tests may have left threads of theirs; the children here start none and end at once.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 Left = Callable[..., Path]
+
+FIRST_TO_LOOK = """
+import fcntl, os, sys
+with open(sys.argv[1] + "-shm", "r+b") as memory:
+    try:
+        fcntl.lockf(memory, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)
+    except BlockingIOError:
+        sys.exit()
+    os.truncate(memory.fileno(), 3)
+"""
+"""What SQLite does first where a file is opened that nobody has locked as open."""
 
 
 class Heir:
@@ -26,10 +46,12 @@ class Heir:
 
     def __init__(self, room: float = math.inf) -> None:
         self.room = room
+        self.before_it_takes: Callable[[], None] = lambda: None
         self.events: list[str] = []
         self.letters: list[str] = []
 
     def take_in(self, rows: Iterable[Row]) -> int:
+        self.before_it_takes()
         kept = 0
         for row in rows:
             if len(self.events) >= self.room:
@@ -185,3 +207,77 @@ def test_a_damaged_file_is_left_as_it_is_where_what_it_holds_cannot_be_written(
 
     assert spools.files() == [path]
     assert spools.damaged() == []
+
+
+def in_a_child_that_outlives_its_parent(begin: Callable[[], object], go_on: Callable[[], object]) -> str:
+    """Begin something in a process, and go on in a child of it when that is dead; return what came of it.
+
+    Nothing comes of it where the child is killed.
+    """
+    read, write = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        held = begin()
+        parents_end, childs_end = os.pipe()
+        if os.fork() == 0:
+            os.close(childs_end)
+            os.read(parents_end, 1)
+            os.write(write, repr(go_on()).encode())
+        os._exit(0 if held else 1)
+    os.close(write)
+    assert os.waitpid(parent, 0)[1] == 0
+    with open(read) as said:
+        return said.read()
+
+
+def test_a_forked_child_adopts_what_its_dead_parent_had_open_while_others_look(spools: Folder, clock: Clock) -> None:
+    """SQLite has the locks of the parent on its books: the child believes that nobody can cut off the shared memory."""
+    heir = Heir()
+    path = spools.new_file(ORIGIN.installation)
+
+    def leave() -> object:
+        lease = Lease.take(path)
+        file = SpoolFile.create(path, synchronous="OFF")
+        for number in range(3):
+            file.insert(number + 1, entry(number))
+        return lease, file
+
+    def look() -> None:
+        for each in spools.files():
+            subprocess.run([sys.executable, "-c", FIRST_TO_LOOK, str(each)], check=True)
+
+    def adopt() -> list[str]:
+        heir.before_it_takes = look
+        Adoption(spools, ORIGIN.installation, heir, clock=clock, connect=sqlite3.connect).run(math.inf)
+        return heir.events
+
+    said = in_a_child_that_outlives_its_parent(leave, adopt)
+
+    assert said == repr(trace_ids(range(3)))
+    assert spools.files() == []
+
+
+def test_a_copy_of_a_file_is_this_users_alone_and_has_what_is_only_in_the_log(left: Left, tmp_path: Path) -> None:
+    path = left(1)
+    file = SpoolFile.open(path)
+    assert file is not None
+    file.insert(2, entry(2))
+    is_in_the_log = size(log(path)) > 0
+
+    copy(path, tmp_path / "copy.sqlite3")
+    file.close()
+
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob("copy*")}
+    copied = SpoolFile.open(tmp_path / "copy.sqlite3")
+    assert copied is not None
+    with closing(copied):
+        assert [row.number for row in copied.read(0, 10)] == [1, 2]
+    assert is_in_the_log
+    assert modes == {0o600}
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing(left: Left, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        copy(tmp_path / "gone.sqlite3", tmp_path / "copy.sqlite3")
+
+    assert list(tmp_path.glob("copy*")) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -13,9 +14,9 @@ from typing import Protocol
 
 from .file import Connect, NewerSchema, SpoolFile, is_busy, is_damage
 from .folder import Folder
-from .lease import Lease
+from .lease import Lease, is_inherited
 from .own_file import Origin, OwnFile, copied
-from .paths import is_own, remove, set_aside
+from .paths import copy, is_own, remove, set_aside
 from .rows import Dead, Row
 
 logger = logging.getLogger("xr2_web")
@@ -82,6 +83,8 @@ class Adoption:
 
     def _empty(self, path: Path, until: float) -> Path | None:
         """Take over what is in a file; return where the rest of it is, in that file or in another."""
+        if is_inherited(path):
+            return self._replace(path)
         try:
             theirs = SpoolFile.open(path, connect=self._connect)
             is_empty = theirs is None or self._move(theirs, until)
@@ -108,6 +111,23 @@ class Adoption:
                     theirs.delete_dead(each.entry)
             theirs.expect_removal()
             return True
+
+    def _replace(self, path: Path) -> Path:
+        """Have a copy take the place of a file that was open when this process was forked, and return that.
+
+        SQLite takes the locks of the parent for ours: whoever looks at such a file finds it locked by nobody, and cuts
+        off the memory that it shares with us.
+        """
+        replacement = self._folder.new_file(_owner(path))
+        lease = Lease.take(replacement)
+        if lease is None:
+            raise OSError(errno.EEXIST, "the file is taken", str(replacement))
+        try:
+            copy(path, replacement)
+        finally:
+            lease.release(remove=not replacement.exists())
+        remove(path)
+        return replacement
 
     def _salvage(self, path: Path) -> Path | None:
         """Save what can be read of a damaged file, and set that aside; return where it is now, if it is anything.
@@ -153,4 +173,8 @@ def _origin(file: SpoolFile) -> Origin:
         base_url = file.facts().get("base_url", "")
     except sqlite3.Error:
         base_url = ""
-    return Origin(base_url, file.path.name.partition("-")[0])
+    return Origin(base_url, _owner(file.path))
+
+
+def _owner(path: Path) -> str:
+    return path.name.partition("-")[0]

@@ -100,6 +100,13 @@ def is_leased(file: Path) -> bool:
         return _is_locked(_mark(path), _flock) or _is_locked(path, fcntl.lockf)
 
 
+def is_inherited(file: Path) -> bool:
+    """Tell whether this process is a fork of one that had the lease of a file, and with it the file open."""
+    path = _path(file)
+    with _taking:
+        return any(held == path and pid != os.getpid() for pid, held in _held)
+
+
 def _locked(path: Path, lock: Lock) -> int | None:
     """Return the descriptor of a file that is locked by it; None where somebody else has locked it."""
     assert fcntl is not None

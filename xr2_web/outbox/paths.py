@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
 from .folder import SET_ASIDE
+
+PART = "-part"
 
 
 def remove(path: Path) -> None:
     """Remove a file that nobody has open, with its write-ahead log."""
     for each in (path, *companions(path)):
         each.unlink(missing_ok=True)
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copy a file that nobody writes, with its write-ahead log: all of it, or nothing."""
+    # The log first: another tool may write it into the file meanwhile.
+    part = to.with_name(f"{to.name}{PART}")
+    try:
+        if log(path).exists():
+            _copy(log(path), log(to))
+        _copy(path, part)
+        part.rename(to)
+    except BaseException:
+        for each in (log(to), part):
+            each.unlink(missing_ok=True)
+        raise
 
 
 def set_aside(path: Path) -> Path:
@@ -48,3 +66,9 @@ def size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _copy(path: Path, to: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with path.open("rb") as source, open(os.open(to, flags, 0o600), "wb") as target:
+        shutil.copyfileobj(source, target)
