@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xr2_web.outbox import Entry, Outbox
+from xr2_web.outbox import Claim, Entry, Outbox
 from xr2_web.outbox.backed import Backed
 from xr2_web.outbox.folder import Folder
 from xr2_web.outbox.memory import MemoryOutbox
@@ -32,6 +32,22 @@ def entry(number: int = 1, event_name: str = "sign_up") -> Entry:
     return Entry(f"evt_{number}", event_name, b'{"n":%d}' % number, 1000.0)
 
 
+def emptied(outbox: Outbox) -> list[Entry]:
+    """Deliver everything that is due, and return it."""
+    found = []
+    while claim := outbox.claim():
+        found.append(claim.entry)
+        outbox.done(claim)
+    return found
+
+
+def taken(outbox: Outbox) -> Claim:
+    """Take the event that is due."""
+    claim = outbox.claim()
+    assert claim is not None
+    return claim
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -48,7 +64,7 @@ def make_spool(folder: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
     made: list[Spool] = []
 
     def make(most_events: int = 1000, origin: Origin = ORIGIN, **options: object) -> Spool:
-        spool = Spool(Folder(folder), origin, most_events=most_events, clock=clock, wall=clock, **options)  # type: ignore[arg-type]
+        spool = Spool(Folder(folder), origin, most_events=most_events, clock=clock, **{"wall": clock, **options})  # type: ignore[arg-type]
         made.append(spool)
         return spool
 

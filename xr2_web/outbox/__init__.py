@@ -107,6 +107,10 @@ class Outbox(Protocol):
         """Keep a dead letter of an event that was delivered from elsewhere, if there is a place for it here."""
         return
 
+    def give(self) -> Claim | None:
+        """Take an event for another outbox: where it would end with this process, whether it is due or not."""
+        return self.claim()
+
     def give_dead(self) -> Dead | None:
         """Give away a dead letter that would end with this process; None where there is none."""
         return None

@@ -196,7 +196,7 @@ class Backed(Outbox):
         return self._hand_back_dead() or self._hand_back_event()
 
     def _hand_back_event(self) -> bool:
-        claim = self._spare.claim()
+        claim = self._spare.give()
         if claim is None:
             return False
         try:

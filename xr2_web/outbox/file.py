@@ -17,9 +17,7 @@ from typing import Any, Self, TypeAlias
 from . import Entry
 from .paths import log, remove, size
 from .rows import Dead, Row
-
-VERSION = 1
-"""The schema, kept as ``user_version``. A file of a newer one is left alone."""
+from .schema import SCHEMA, VERSION
 
 SLICE = 1000
 """Events that are deleted by one statement."""
@@ -27,33 +25,10 @@ SLICE = 1000
 PATIENCE = 0.1
 """Seconds that the maker of a file waits for who looks at it: until it is whole, a reader is in a writer's way."""
 
-Connect: TypeAlias = Callable[..., sqlite3.Connection]
+LOG_BYTES = 4 * 1024 * 1024
+"""Bytes of a write-ahead log above which it is written into the file, and to which it is cut then."""
 
-_SCHEMA = f"""
-BEGIN;
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY,
-    trace_id TEXT NOT NULL,
-    event_name TEXT NOT NULL,
-    body BLOB NOT NULL,
-    made_at REAL NOT NULL,
-    attempts INTEGER NOT NULL,
-    UNIQUE (trace_id, event_name)
-);
-CREATE TABLE dead (
-    trace_id TEXT NOT NULL,
-    event_name TEXT NOT NULL,
-    body BLOB NOT NULL,
-    made_at REAL NOT NULL,
-    attempts INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    died_at REAL NOT NULL,
-    PRIMARY KEY (trace_id, event_name)
-);
-CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
+Connect: TypeAlias = Callable[..., sqlite3.Connection]
 
 _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (trace_id, event_name) DO NOTHING"
 _READ = "SELECT id, trace_id, event_name, body, made_at, attempts FROM events"
@@ -81,7 +56,7 @@ class SpoolFile:
             connection = _connected(path, connect, synchronous, patience=PATIENCE)
             try:
                 file = cls(path, connection)
-                connection.executescript(_SCHEMA)
+                connection.executescript(SCHEMA)
                 connection.execute("PRAGMA busy_timeout = 0")
             except BaseException:
                 connection.close()  # nothing else closes it
@@ -191,6 +166,14 @@ class SpoolFile:
         found = self._connection.execute("SELECT made_at FROM events ORDER BY id LIMIT 1").fetchone()
         return None if found is None else found[0]
 
+    def is_empty(self) -> bool:
+        """Tell whether neither an event nor a dead letter is here."""
+        return not self.last() and not self.dead(1)
+
+    def bytes(self) -> int:
+        """Return how much room the file takes up without its log; SQLite gives none of it back."""
+        return size(self.path)
+
     def sums(self) -> tuple[int, float | None]:
         """Return how many events there are, and when the first of them was made. Looks at each."""
         count, oldest = self._connection.execute("SELECT COUNT(*), MIN(made_at) FROM events").fetchone()
@@ -238,12 +221,12 @@ class SpoolFile:
         """Tell whether somebody has taken the file away while it is open."""
         try:
             return os.stat(self.path).st_ino != self._inode
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return True
 
-    def checkpoint(self, more_than: int) -> None:
-        """Move what is in the write-ahead log into the file, where the log has more bytes than that."""
-        if size(log(self.path)) > more_than:
+    def checkpoint(self) -> None:
+        """Move what is in a long write-ahead log into the file."""
+        if size(log(self.path)) > LOG_BYTES:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def expect_removal(self) -> None:
@@ -275,6 +258,7 @@ def _connected(path: Path, connect: Connect, synchronous: str, *, patience: floa
     try:
         # Checkpoints are the courier's: in a request the file is never synchronised.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise OSError(errno.ENOTSUP, "no write-ahead log is possible here", str(path))

@@ -35,7 +35,7 @@ class MemoryOutbox(Outbox):
         self._most_events = most_events
         self._clock = clock
         self._wall = wall
-        self._made: dict[Key, float] = {}
+        self._entries: dict[Key, Entry] = {}
         self._due: deque[Claim] = deque()
         self._later: list[tuple[float, int, Claim]] = []
         self._dead: deque[Dead] = deque(maxlen=MOST_DEAD)
@@ -47,11 +47,11 @@ class MemoryOutbox(Outbox):
         """Take an event, unless one of its key is here or the outbox is full."""
         key = (entry.trace_id, entry.event_name)
         with self._lock:
-            if key in self._made:
+            if key in self._entries:
                 return Put.DUPLICATE
-            if len(self._made) >= self._most_events:
+            if len(self._entries) >= self._most_events:
                 return Put.FULL
-            self._made[key] = entry.made_at
+            self._entries[key] = entry
             self._due.append(Claim(entry, 0))
         return Put.ACCEPTED
 
@@ -62,10 +62,15 @@ class MemoryOutbox(Outbox):
                 return heapq.heappop(self._later)[2]
             return self._due.popleft() if self._due else None
 
+    def give(self) -> Claim | None:
+        """Take the next event, due or not."""
+        with self._lock:
+            return self.claim() or (heapq.heappop(self._later)[2] if self._later else None)
+
     def done(self, claim: Claim) -> None:
         """Forget an event."""
         with self._lock:
-            self._made.pop((claim.entry.trace_id, claim.entry.event_name), None)
+            self._entries.pop((claim.entry.trace_id, claim.entry.event_name), None)
 
     def retry(self, claim: Claim, delay: float) -> None:
         """Put an event back for later."""
@@ -99,7 +104,7 @@ class MemoryOutbox(Outbox):
 
     def counts(self) -> Counts:
         """Count what is here."""
-        return Counts(pending=len(self._made), dead=len(self._dead))
+        return Counts(pending=len(self._entries), dead=len(self._dead))
 
     def at_risk(self) -> Counts:
         """Count all that is here."""
@@ -108,10 +113,13 @@ class MemoryOutbox(Outbox):
     def oldest(self) -> float | None:
         """Return when the oldest event was made."""
         with self._lock:
-            return min(self._made.values(), default=None)
+            return min((entry.made_at for entry in self._entries.values()), default=None)
 
     def close(self) -> None:
-        """Do nothing: memory goes with the process."""
+        """Know that nobody brings back what is under way: it can be given, too. Memory goes with the process."""
+        with self._lock:
+            self._later.clear()
+            self._due = deque(Claim(entry, 0) for entry in self._entries.values())
 
     def _put_off(self, claim: Claim, delay: float) -> None:
         with self._lock:
