@@ -19,7 +19,7 @@ from xr2_web.outbox.adoption import CHUNK, Adoption
 from xr2_web.outbox.file import SpoolFile
 from xr2_web.outbox.folder import Folder
 from xr2_web.outbox.lease import Lease
-from xr2_web.outbox.paths import copy, log, size
+from xr2_web.outbox.paths import companions, copy, log, size
 from xr2_web.outbox.rows import Dead, Row
 
 from .conftest import ORIGIN, Clock, entry
@@ -281,3 +281,84 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(left: Left, tmp_path: Path) -
         copy(tmp_path / "gone.sqlite3", tmp_path / "copy.sqlite3")
 
     assert list(tmp_path.glob("copy*")) == []
+
+
+@pytest.fixture
+def orphans(spools: Folder) -> list[Path]:
+    """What may be left beside a file that is gone."""
+    path = spools.new_file(ORIGIN.installation)
+    found = [*companions(path), path.with_suffix(".lock"), path.with_suffix(".999999.held")]
+    for each in found:
+        each.touch()
+    return found
+
+
+def test_what_is_left_of_a_file_that_is_gone_is_removed_at_the_second_sight(
+    orphans: list[Path], spools: Folder, clock: Clock
+) -> None:
+    """At the first it may belong to a file that is being made."""
+    adoption = Adoption(spools, ORIGIN.installation, Heir(), clock=clock, connect=sqlite3.connect)
+
+    adoption.run(math.inf)
+    at_first = [each.exists() for each in orphans]
+    adoption.run(math.inf)
+
+    assert all(at_first)
+    assert list(spools.path.iterdir()) == []
+
+
+def test_what_belongs_to_a_file_that_somebody_is_about_to_make_stays(
+    orphans: list[Path], spools: Folder, clock: Clock
+) -> None:
+    adoption = Adoption(spools, ORIGIN.installation, Heir(), clock=clock, connect=sqlite3.connect)
+    lease = Lease.take(orphans[0].with_name(orphans[0].name.removesuffix("-wal")))
+
+    adoption.run(math.inf)
+    adoption.run(math.inf)
+
+    assert lease is not None
+    assert all(each.exists() for each in orphans)
+    lease.release(remove=True)
+
+
+def test_what_is_no_orphan_stays(left: Left, spools: Folder, clock: Clock) -> None:
+    """Papers of commands, damaged files, locks of other kinds, and what belongs to another installation or a file."""
+    heir = Heir(room=0)
+    path = left(1)
+    stay = [
+        spools.path / name
+        for name in (
+            f"{ORIGIN.installation}-1-a.request",
+            f"{ORIGIN.installation}-1-a.sqlite3-wal.damaged",
+            f"{ORIGIN.installation}.pacing",
+            "other-1-a.sqlite3-shm",
+            "commands.lock",
+            f"{path.name}-shm",
+        )
+    ]
+    for each in stay:
+        each.touch()
+    adoption = Adoption(spools, ORIGIN.installation, heir, clock=clock, connect=sqlite3.connect)
+
+    for _ in range(3):
+        adoption.run(math.inf)
+
+    assert all(each.exists() for each in stay[:-1])
+    assert path.exists()
+
+
+def test_a_leftover_whose_lease_cannot_be_taken_keeps_nothing_from_being_adopted(
+    orphans: list[Path], left: Left, spools: Folder, clock: Clock, tmp_path: Path
+) -> None:
+    lock = orphans[0].with_name(orphans[0].name.partition(".")[0] + ".lock")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "elsewhere")
+    heir = Heir()
+    adoption = Adoption(spools, ORIGIN.installation, heir, clock=clock, connect=sqlite3.connect)
+
+    adoption.run(math.inf)
+    left(1)
+    adoption.run(math.inf)
+
+    assert heir.events == ["evt_1"]
+    assert not (tmp_path / "elsewhere").exists()

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -47,9 +47,11 @@ class Adoption:
         self._clock = clock
         self._connect = connect
         self._told: set[Path] = set()
+        self._leftovers: set[tuple[Path, Path]] = set()
 
     def run(self, until: float) -> bool:
         """Take over what is left; False where some of it has to wait for the next time."""
+        self._sweep()
         is_complete = True
         for path in self._folder.files(self._installation):
             if self._clock() >= until:
@@ -161,6 +163,15 @@ class Adoption:
             file.close(keep=bool(events or dead))
         return events, file.path if events or dead else None
 
+    def _sweep(self) -> None:
+        """Remove what was beside files that are gone: who looks at one as it is removed makes some of it anew."""
+        found = self._folder.leftovers(self._installation)
+        # Only what was there the last time too: a file that is being made has its lock a moment before.
+        for file, leftover in found & self._leftovers:
+            with suppress(OSError):
+                _remove_leftover(file, leftover)
+        self._leftovers = found
+
     def _tell(self, path: Path, why: str) -> None:
         if path not in self._told:
             self._told.add(path)
@@ -178,3 +189,15 @@ def _origin(file: SpoolFile) -> Origin:
 
 def _owner(path: Path) -> str:
     return path.name.partition("-")[0]
+
+
+def _remove_leftover(file: Path, leftover: Path) -> None:
+    lease = Lease.take(file)
+    if lease is None:
+        return
+    is_gone = not file.exists()
+    try:
+        if is_gone:
+            leftover.unlink(missing_ok=True)
+    finally:
+        lease.release(remove=is_gone)

@@ -9,8 +9,12 @@ import stat
 import tempfile
 from pathlib import Path
 
+from . import lease
+
 SUFFIX = ".sqlite3"
 SET_ASIDE = ".damaged"
+PART = "-part"
+BESIDE = (f"{SUFFIX}-wal", f"{SUFFIX}-shm", f"{SUFFIX}{PART}", lease.SUFFIX, lease.MARK)
 
 
 def installation(base_url: str, api_key: str | None) -> str:
@@ -58,6 +62,12 @@ class Folder:
         """Return the files of an installation, or of all."""
         names = (each.name for each in self._entries())
         return sorted(self.path / name for name in names if name.startswith(owner) and name.endswith(SUFFIX))
+
+    def leftovers(self, owner: str) -> set[tuple[Path, Path]]:
+        """Return what is kept beside files that are not there, each behind its file: gone, or about to be made."""
+        names = {each.name for each in self._entries() if each.name.startswith(owner)}
+        beside = [(f"{name.partition('.')[0]}{SUFFIX}", name) for name in names if name.endswith(BESIDE)]
+        return {(self.path / file, self.path / name) for file, name in beside if file not in names}
 
     def damaged(self) -> list[str]:
         """Return the names of the files that were set aside, each with its companions."""

@@ -7,9 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from .folder import SET_ASIDE
-
-PART = "-part"
+from .folder import PART, SET_ASIDE
 
 
 def remove(path: Path) -> None:
