@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import secrets
@@ -148,12 +149,21 @@ class Visit:
 
 @contextmanager
 def opened(path: Path) -> Iterator[SpoolFile | None]:
-    """Open a file to be read. Raises ``PermissionError`` where it is none of this user's."""
+    """Open a file to be read.
+
+    Raises ``PermissionError`` where it is none of this user's, and ``FileNotFoundError`` where it is gone, or goes.
+    """
     if not is_own(path):
         raise PermissionError("is no file of this user")
-    file = SpoolFile.look(path)
+    file = None
     try:
+        file = SpoolFile.look(path)
         yield file
+    except sqlite3.Error as exc:
+        # SQLite says many things of a file that is removed while it looks at it.
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from exc
+        raise
     finally:
         if file is not None:
             file.close()
