@@ -100,6 +100,8 @@ def test_lines_end_as_the_standard_says(visitor: Visitor) -> None:
         " =1",
         "\N{FULLWIDTH EQUALS SIGN}1",
         "\N{FULLWIDTH PLUS SIGN}1",
+        "\N{FULLWIDTH HYPHEN-MINUS}1",
+        "\N{FULLWIDTH COMMERCIAL AT}A1",
     ],
 )
 def test_no_text_is_a_formula_to_a_spreadsheet(visitor: Visitor, text: str) -> None:

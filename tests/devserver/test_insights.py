@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import time
+import tomllib
 
 import pytest
 
@@ -47,6 +48,7 @@ def test_without_a_name_it_says_what_is_missing(visitor: Visitor) -> None:
         ({"event_name": "sign_up"}, "source_name"),
         ({"source_name": "tests"}, "event_name"),
         ({"event_name": None, "source_name": "tests"}, "event_name"),
+        ({"event_name": "", "source_name": 7}, "event_name and source_name"),
     ],
 )
 def test_what_alone_is_missing_is_named_alone(visitor: Visitor, body: dict[str, object], missing: str) -> None:
@@ -167,6 +169,25 @@ def test_where_no_event_has_to_be_defined_any_more_the_server_is_quoted(visitor:
     assert "xR2 did not take it: Event 'upgraded' is not defined." in insight(visitor)
 
 
+def test_a_value_that_is_none_is_not_taken_for_metadata_that_lacks(visitor: Visitor) -> None:
+    visitor.define(EVENTS)
+    visitor.send(visitor.trace_id(), "purchase_completed", value="much", metadata={"order_id": 1})
+
+    said = insight(visitor)
+
+    assert "xR2 did not take it: body.value: Expected" in said
+    assert "metadata" not in said
+
+
+def test_the_line_to_write_is_toml_whatever_the_name(visitor: Visitor) -> None:
+    visitor.define(EVENTS)
+    visitor.send(visitor.trace_id(), "pa\x7fid")
+
+    [code] = re.findall(r"<pre.*?>(.*?)</pre>", visitor.http.get("/").text, re.DOTALL)
+
+    assert tomllib.loads(html.unescape(code)) == {"pa\x7fid": {}}
+
+
 def test_a_name_like_no_other_is_quoted_where_toml_needs_it(visitor: Visitor) -> None:
     visitor.define(EVENTS)
     visitor.send(visitor.trace_id(), 'käufe "neu"')
@@ -222,5 +243,5 @@ def test_a_duplicate_says_why_it_does_not_count(visitor: Visitor) -> None:
 
     said = insight(visitor)
 
-    assert said.startswith("Why it does not count This trace has a sign_up already.")
+    assert said.startswith("Why it does not count This trace has the event sign_up already.")
     assert said.endswith("a new fetch of the prompt, or another event name.")

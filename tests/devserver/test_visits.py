@@ -113,6 +113,13 @@ def test_every_visit_has_an_anchor_of_its_own_that_stays(visitor: Visitor) -> No
     assert anchors()[1:] == before
 
 
+def test_an_empty_session_is_none(visitor: Visitor) -> None:
+    for _ in range(2):
+        visitor.send(visitor.trace_id(), session_id="")
+
+    assert visitor.http.get("/").text.count('class="visit"') == 2
+
+
 def test_only_a_session_gives_a_visitor_a_name(visitor: Visitor) -> None:
     visitor.send("evt_astray")
     visitor.trace_id()

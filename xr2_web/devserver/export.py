@@ -20,7 +20,8 @@ _EVENT = (
 COLUMNS = ("kind", *_FETCH, *_EVENT)
 """A row is a ``fetch`` or an ``event``; the latter repeats what is known of its fetch."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What begins a formula, the last four in full width."""
 
 
 def as_csv(traces: Iterable[Trace], attempts: Iterable[Attempt]) -> str:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from .definitions import EventDefinition
 from .duration import day_and_time
 from .rejections import Rejected
-from .rules import DASHBOARD, TRACE_LIFE
+from .rules import DASHBOARD, MISSING_FIELDS, TRACE_LIFE
 from .store import Attempt, Trace
 
 _TRACE_ID = re.compile(r"evt_([0-9a-f]{8})_([0-9]{1,11})_[0-9a-f]{8}")
@@ -42,7 +42,7 @@ def explain(
     """
     if attempt.refused is None:
         return _of_duplicate(attempt) if attempt.is_duplicate else None
-    if attempt.trace_id is None or attempt.event_name is None or attempt.source_name is None:
+    if attempt.trace_id is None or not attempt.event_name or attempt.source_name is None:
         return _of_incomplete(attempt)
     if trace is None:
         return _of_unknown_trace(attempt.trace_id, slugs)
@@ -68,7 +68,7 @@ def explain_rejected(rejected: Rejected, *, slugs: Collection[str]) -> Insight |
 
 def _of_duplicate(attempt: Attempt) -> Insight:
     return Insight(
-        f"This trace has a {attempt.event_name} already. xR2 keeps the first of a name for each trace, "
+        f"This trace has the event {attempt.event_name} already. xR2 keeps the first of a name for each trace, "
         "and answers a repeat as if it had been taken.",
         "Nothing, if it was sent twice. A second purchase needs a new fetch of the prompt, or another event name.",
     )
@@ -82,7 +82,7 @@ def _of_incomplete(attempt: Attempt) -> Insight:
             "the one that the fetch returned:",
             "client.track_event(trace_id=response.data.trace_id, event_name=…)",
         )
-    missing = [name for name in ("event_name", "source_name") if getattr(attempt, name) is None]
+    missing = [name for name in ("event_name", "source_name") if not getattr(attempt, name)]
     return Insight(
         f"The event came without {' and '.join(missing)}, which xR2 requires.",
         "Send it as a text, or have a client of xR2 send the event.",
@@ -133,7 +133,7 @@ def _of_undefined(name: str, definitions: Mapping[str, EventDefinition]) -> Insi
 def _of_metadata(attempt: Attempt, definitions: Mapping[str, EventDefinition]) -> Insight:
     definition = definitions.get(attempt.event_name or "")
     missing = [each for each in definition.required if attempt.metadata.get(each) is None] if definition else []
-    if not missing:
+    if not missing or not (attempt.refused or "").startswith(MISSING_FIELDS):
         return Insight(
             f"xR2 did not take it: {attempt.refused}", "Correct what the message names, where the event is made."
         )
@@ -146,5 +146,5 @@ def _of_metadata(attempt: Attempt, definitions: Mapping[str, EventDefinition]) -
 
 
 def _quoted(text: str) -> str:
-    # What JSON writes is a text of TOML and of Python too, as long as no pair of surrogates is in it.
-    return json.dumps(text, ensure_ascii=False)
+    # What JSON writes is a text of TOML and of Python too, as long as no pair of surrogates is in it, and no DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -16,6 +16,8 @@ DASHBOARD = "https://xr2.uk/analytics/events"
 KEY_PREFIX = "xr2_dev_"
 API_PREFIX = "/api/v1/"
 """Where the paths of xR2 begin; nothing under it happens without a key in a header, which no foreign page can send."""
+MISSING_FIELDS = "Missing required metadata fields: "
+"""Where the refusal begins of an event that lacks what its definition requires."""
 TRACE_LIFE = 30 * 24 * 60 * 60
 """Seconds after its fetch in which a trace takes events."""
 
@@ -126,7 +128,7 @@ def objection(
         return _undefined(event.event_name, definitions)
     missing = [name for name in definition.required if event.metadata.get(name) is None]
     if missing:
-        return _refusal(400, "missing_required_fields", f"Missing required metadata fields: {', '.join(missing)}")
+        return _refusal(400, "missing_required_fields", f"{MISSING_FIELDS}{', '.join(missing)}")
     wrong = _wrong_types(event.metadata, definition)
     return _refusal(400, "invalid_field_types", f"Wrong types of metadata fields: {wrong}") if wrong else None
 

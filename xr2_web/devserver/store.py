@@ -178,8 +178,8 @@ class Store:
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Keep an attempt, and drop the oldest that were not accepted beyond ``ATTEMPTS_KEPT``."""
-        row = msgspec.structs.asdict(attempt)
-        if attempt.session_id is not None:
+        row = {**msgspec.structs.asdict(attempt), "session_id": attempt.session_id or None}
+        if attempt.session_id:
             self._execute(
                 "UPDATE traces SET session_id = ? WHERE trace_id = ? AND session_id IS NULL",
                 attempt.session_id,
