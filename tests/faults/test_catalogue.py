@@ -84,6 +84,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "asyncio cancel in the middle",
         "1,000 threads",
         "recycled workers",
+        "an exception of a signal's handler",
     ),
     "storage": (
         "disk full",

@@ -61,6 +61,7 @@ def interrupted(make_spool: MakeSpool, interrupting: Interrupting) -> Spool:
 
 class TestInterruptions:
     def test_what_was_written_then_is_delivered_and_counted(self, interrupted: Spool) -> None:
+        """Fault: an exception of a signal's handler, as of the time limits of RQ and Celery."""
         interrupted.tend(None)
 
         assert interrupted.counts() == (1, 0)
