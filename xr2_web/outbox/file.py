@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -94,6 +94,18 @@ class SpoolFile:
         if version > VERSION:
             raise NewerSchema(path.name)
         return None
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Write what is written in the block all at once, or nothing of it; into a file that nobody knows yet."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def insert(self, number: int, entry: Entry, attempts: int = 0) -> bool:
         """Add an event; False where one of its key is here."""

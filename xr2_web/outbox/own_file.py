@@ -73,9 +73,10 @@ class OwnFile(SpoolFile):
 def copied(old: SpoolFile, new: SpoolFile, gone: set[int]) -> tuple[int, int]:
     """Copy what can be read of a damaged or removed file; return how many events, numbered anew, and dead letters."""
     events = dead = 0
-    for row in old.salvage():
-        if row.number not in gone:
-            events += new.insert(events + 1, row.entry, row.attempts)
-    for letter in old.salvage_dead():
-        dead += new.bury(letter)
+    with new.at_once():
+        for row in old.salvage():
+            if row.number not in gone:
+                events += new.insert(events + 1, row.entry, row.attempts)
+        for letter in old.salvage_dead():
+            dead += new.bury(letter)
     return events, dead
