@@ -14,7 +14,8 @@ from django.db import connections, transaction
 from xr2_web.django.line import Busy, Line
 from xr2_web.django.outbox import DatabaseOutbox
 
-from ..outbox.conftest import entry
+from ..outbox.conftest import Clock, entry
+from ..outbox.test_compliance import taken
 from .databases import Database
 
 
@@ -86,3 +87,79 @@ def test_a_request_waits_for_the_couriers_connection_for_a_moment(outbox: Databa
     thread.join()
 
     assert seconds < 1.0
+
+
+class Hanging:
+    """A database that does not answer over the connection of an outbox."""
+
+    def __init__(self, outbox: DatabaseOutbox) -> None:
+        self._outbox = outbox
+        self._answers = threading.Event()
+        with outbox._line.taken():
+            connections[outbox._alias].ensure_connection()
+            connections[outbox._alias].execute_wrappers.append(self._hang)
+
+    def ask(self, question: Callable[[], object]) -> object:
+        """Return what is answered, or which exception is raised, while it hangs."""
+        given: list[object] = []
+
+        def run() -> None:
+            try:
+                given.append(question())
+            except Exception as exc:  # noqa: BLE001
+                given.append(type(exc))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join(10)
+        return given[:]
+
+    def recover(self) -> None:
+        self._answers.set()
+        while self._outbox._line._user is not None:
+            time.sleep(0.001)
+
+    def _hang(self, execute: Callable[..., Any], *statement: Any) -> Any:
+        self._answers.wait()
+        return execute(*statement)
+
+
+def test_a_database_that_hangs_keeps_a_request_waiting_for_a_moment_and_the_next_one_not_at_all(
+    outbox: DatabaseOutbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+    database = Hanging(outbox)
+
+    first = database.ask(lambda: outbox.put(entry(1)))
+    clock.now += 1.0
+    began = time.monotonic()
+    second = database.ask(lambda: outbox.put(entry(2)))
+    seconds = time.monotonic() - began
+    database.recover()
+
+    assert (first, second) == ([TimeoutError], [Busy])
+    assert seconds < 0.2
+
+
+def test_a_database_that_hangs_is_not_counted_for_long(outbox: DatabaseOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+    database = Hanging(outbox)
+
+    counted = database.ask(outbox.counts)
+    database.recover()
+
+    assert counted == [TimeoutError]
+
+
+def test_a_database_that_hangs_does_not_hold_up_the_end(
+    outbox: DatabaseOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+    outbox.put(entry())
+    outbox.done(taken(outbox))
+    database = Hanging(outbox)
+
+    closed = database.ask(outbox.close)
+    database.recover()
+
+    assert closed == [None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Thread
 
 import pytest
@@ -152,3 +152,70 @@ def test_hanging_it_does_not_hold_up_the_end(make_database: MakeDatabase, gate: 
     victim.join()
 
     assert seconds < 2 * PATIENCE
+
+
+class Answer:
+    """What somebody gets who asks a database that hangs, if he gets any while it does."""
+
+    def __init__(self, ask: Callable[[], object], gate: Gate) -> None:
+        self.given: object = None
+        thread = Thread(target=self._run, args=(ask,))
+        gate.block()
+        thread.start()
+        thread.join(10)
+        self.is_late = thread.is_alive()
+        gate.open()
+        thread.join()
+
+    def _run(self, ask: Callable[[], object]) -> None:
+        try:
+            self.given = ask()
+        except Exception as exc:  # noqa: BLE001
+            self.given = type(exc)
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_hanging_it_leaves_to_another_what_it_has_not_taken_in_time(
+    make_database: MakeDatabase,
+    clock: Clock,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_connected: bool,
+) -> None:
+    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+    spare = MemoryOutbox(10, clock=clock)
+    backed = Backed(make_database(), spare, what="the table", instead="memory", clock=clock)
+    if is_connected:
+        backed.put(entry(1))
+
+    answer = Answer(lambda: backed.put(entry(2)), gate)
+
+    assert not answer.is_late
+    assert answer.given is Put.ACCEPTED
+    assert spare.counts().pending == 1
+    assert "the database has not answered within 0.2 s" in caplog.text
+
+
+def test_hanging_it_is_not_counted_for_long(
+    outbox: DatabaseOutbox, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+    outbox.put(entry())
+
+    answer = Answer(outbox.counts, gate)
+
+    assert not answer.is_late
+    assert answer.given is TimeoutError
+
+
+def test_hanging_it_is_not_told_for_long_what_has_left(
+    outbox: DatabaseOutbox, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+    outbox.put(entry())
+    outbox.done(taken(outbox))
+
+    answer = Answer(outbox.close, gate)
+
+    assert not answer.is_late

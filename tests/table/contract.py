@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from xr2_web.delivery import LONGEST_BACKOFF
-from xr2_web.outbox import Claim, Paused, Put
+from xr2_web.outbox import Claim, Declined, Paused, Put
 from xr2_web.table.leases import BATCH, HANDED_OUT_FOR, LEASE
 from xr2_web.table.outbox import KEPT_HOUSE_EVERY, POLLED_EVERY, TableOutbox
 
@@ -206,6 +206,29 @@ def test_events_of_another_installation_are_neither_delivered_nor_counted(make_d
 
     assert found == (None, (0, 0), None, Put.ACCEPTED)
     assert theirs.counts() == (1, 1)
+
+
+def test_at_the_end_of_the_interpreter_nothing_is_asked_that_may_not_be_answered(
+    outbox: TableOutbox, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no thread can be started any more. What has arrived is noted all the same."""
+    for number in range(2):
+        outbox.put(entry(number))
+    outbox.done(taken(outbox))
+
+    with monkeypatch.context() as exiting:
+        exiting.setattr("_thread.start_new_thread", refuse)
+        counts = outbox.counts()
+        with pytest.raises(Declined):
+            outbox.put(entry(2))
+        outbox.close()
+
+    assert counts == (1, 0)
+    assert table.tokens() == [""]
+
+
+def refuse(*_: object) -> None:
+    raise RuntimeError("can't create new thread at interpreter shutdown")
 
 
 def test_a_table_that_others_have_filled_is_full(make_database: MakeTable, clock: Clock) -> None:

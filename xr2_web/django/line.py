@@ -60,10 +60,10 @@ class Line:
     @contextmanager
     def taken(self, patience: float | None = None) -> Iterator[None]:
         """Have the ORM use it for a block, in this thread. Raises ``Busy``."""
-        if self.is_taken_here or not self._lock.acquire(timeout=PATIENCE if patience is None else patience):
+        if self.is_taken_here or not self._lock.acquire(timeout=self._left(PATIENCE if patience is None else patience)):
             raise Busy
         try:
-            self._user = threading.get_ident()
+            self._user, self._used_at = threading.get_ident(), self._clock()
             with self._standing_in():
                 yield
         except BaseException:
@@ -82,6 +82,10 @@ class Line:
                 self._hang_up()
             finally:
                 self._lock.release()
+
+    def _left(self, patience: float) -> float:
+        """Return how long to wait; where the one before us has waited in vain, no longer."""
+        return patience if self._user is None else max(0.0, patience - (self._clock() - self._used_at))
 
     @contextmanager
     def _standing_in(self) -> Iterator[None]:

@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import DataError, connections, router, transaction
 
@@ -24,6 +25,7 @@ from ..outbox.backed import Backed
 from ..outbox.folder import installation
 from ..settings import Settings
 from ..table.contention import PATIENCE
+from ..table.hanging import Ending, in_time
 from ..table.outbox import TableOutbox, require_fitting
 from .clock import DatabaseClock
 from .line import Desk, Line, in_a_hurry, own_connection
@@ -34,6 +36,8 @@ from .rows import Rows
 if TYPE_CHECKING:
     from ..outbox.store import Store
     from ..scope import Scope
+
+T = TypeVar("T")
 
 logger = logging.getLogger("xr2_web")
 
@@ -82,8 +86,7 @@ class DatabaseOutbox(TableOutbox):
         if self._pending >= self._most_events:
             return Put.FULL
         try:
-            with self._connected(PATIENCE), in_a_hurry(self._alias):
-                is_new = self._rows.add(entry, self._leases.gone)
+            is_new = self._in_time(partial(self._add, entry))
         except DataError as exc:
             raise Declined("the table does not take it") from exc
         finally:
@@ -125,11 +128,13 @@ class DatabaseOutbox(TableOutbox):
             self._rows.keep_dead(entry, attempts, reason)
 
     def counts(self) -> Counts:
-        """Count what all processes have in the table; on an event loop, return what is known here."""
+        """Count what all processes have in the table; on an event loop, and at the end, return what is known here."""
         if is_on_a_loop() or not self._may_read():
-            return Counts(max(0, self._pending), 0)
-        with self._connected():
-            return self._count(self._rows)
+            return self._known()
+        try:
+            return self._in_time(self._counted)
+        except Ending:
+            return self._known()
 
     def oldest(self) -> float | None:
         """Return when the first event that waits was made."""
@@ -154,11 +159,28 @@ class DatabaseOutbox(TableOutbox):
         open_now = [each.alias for each in connections.all(initialized_only=True) if each.in_atomic_block]
         return open_now == [self._alias] and not self._is_in_the_middle()
 
+    def _add(self, entry: Entry) -> bool:
+        with self._connected(PATIENCE), in_a_hurry(self._alias):
+            return self._rows.add(entry, self._leases.gone)
+
+    def _counted(self) -> Counts:
+        with self._connected():
+            return self._count(self._rows)
+
+    def _in_time(self, work: Callable[[], T]) -> T:
+        """Do something over what is open in this thread; else over our connection, which is not waited for for long."""
+        self._require_use()
+        own = own_connection(self._alias)
+        return in_time(work) if own is None or own.connection is None else work()
+
+    def _require_use(self) -> None:
+        if self._is_closed or is_on_a_loop() or self._is_in_the_middle():
+            raise Declined("the database cannot be used here")
+
     @contextmanager
     def _connected(self, patience: float | None = None) -> Iterator[None]:
         """Have the ORM use what is open in this thread, else the courier's connection, which somebody will close."""
-        if self._is_closed or is_on_a_loop() or self._is_in_the_middle():
-            raise Declined("the database cannot be used here")
+        self._require_use()
         with self._connection(patience):
             yield
 

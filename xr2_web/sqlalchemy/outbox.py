@@ -24,6 +24,7 @@ from ..outbox.backed import Backed
 from ..outbox.folder import installation
 from ..settings import Settings
 from ..table.contention import PATIENCE, impatient
+from ..table.hanging import Ending, in_time
 from ..table.outbox import TableOutbox, require_fitting
 from . import transactions
 from .clock import database_clock
@@ -60,9 +61,10 @@ class DatabaseOutbox(TableOutbox):
         # Two, so that a request does not wait for what the courier does.
         self._request_line = line_to(engine, patience=PATIENCE, clock=clock)
         self._courier_line = line_to(engine, clock=clock)
+        self._own = (self._courier_line, self._request_line)
         super().__init__(
             Desk(self._rows_on, self._courier_line),
-            [self._courier_line, self._request_line],
+            self._own,
             most_events=most_events,
             # SQLite has one writer: there a transaction that begins with a look is refused if another writes meanwhile.
             takes_as_one=engine.dialect.name != "sqlite",
@@ -77,7 +79,7 @@ class DatabaseOutbox(TableOutbox):
             return Put.FULL
         self._require_use()
         try:
-            is_new = self._request_line.run(self._adding(entry))
+            is_new = in_time(partial(self._request_line.run, self._adding(entry)))
         except DataError as exc:
             raise Declined("the table does not take it") from exc
         finally:
@@ -125,11 +127,11 @@ class DatabaseOutbox(TableOutbox):
         self._desk.run(lambda rows: rows.keep_dead(entry, attempts, reason))
 
     def counts(self) -> Counts:
-        """Count what all processes have in the table; on an event loop, return what is known here."""
+        """Count what all processes have in the table; on an event loop, and at the end, return what is known here."""
         if not (is_on_a_loop() or self._is_closed):
-            with suppress(Locked):
-                return self._desk.run(self._count)
-        return Counts(max(0, self._pending), 0)
+            with suppress(Locked, Ending):
+                return in_time(partial(self._desk.run, self._count))
+        return self._known()
 
     def oldest(self) -> float | None:
         """Return when the first event that waits was made."""
@@ -157,7 +159,7 @@ class DatabaseOutbox(TableOutbox):
         return lambda connection: self._rows_on(connection).add(entry, gone=self._leases.gone)
 
     def _require_use(self) -> None:
-        if self._is_closed or is_on_a_loop() or self._courier_line.is_taken_here:
+        if self._is_closed or is_on_a_loop() or any(line.is_taken_here for line in self._own):
             raise Declined("the database cannot be used here")
 
 

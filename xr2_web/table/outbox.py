@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from ..delivery import LONGEST_BACKOFF
 from ..loops import is_on_a_loop
 from ..outbox import Claim, Counts, Declined, Entry, Outbox, Paused
 from ..values import EVENT_BYTES, EVENT_NAME_LENGTH, TRACE_ID_LENGTH, TRACE_LIFE
+from .hanging import Ending, in_time
 from .leases import LEASE, Leases
 from .rows import Desk, Line, Rows
 
@@ -115,11 +117,22 @@ class TableOutbox(Outbox):
         if self._is_at_work():
             # What cannot be noted is sent twice, which xR2 sees.
             with suppress(Exception):
-                self._leases.settle(is_at_rest=True)
+                self._settle()
         if not self._is_copy():
             self._is_closed = True
             for line in self._lines:
                 line.close()
+
+    def _settle(self) -> None:
+        settle = partial(self._leases.settle, is_at_rest=True)
+        try:
+            in_time(settle)
+        except Ending:
+            settle()
+
+    def _known(self) -> Counts:
+        """Return what is known here without asking the database."""
+        return Counts(max(0, self._pending), 0)
 
     def _is_at_work(self) -> bool:
         return not (self._is_closed or self._is_copy() or is_on_a_loop())
