@@ -711,6 +711,23 @@ def test_an_answer_that_says_nothing_of_the_event_is_no_attempt(world: World, sa
     assert claim.attempts == 0
 
 
+def test_an_event_whose_thread_is_ended_from_outside_is_sent_by_the_next(world: World) -> None:
+    send = world.send
+
+    def end(request: wire.Request[Any], until: float) -> wire.Answer:
+        raise SystemExit
+
+    world.put()
+    world.send = end  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        world.run()
+    world.send = send  # type: ignore[method-assign]
+
+    world.run(OK)
+
+    assert world.counts == {"delivered": 1}
+
+
 def test_a_flush_ends_when_the_last_event_leaves_without_a_word(world: World) -> None:
     """It may expire, or a command may forget it: nobody tells."""
     world.put()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from xr2_web.outbox import Claim, Entry, Paused
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.pacing import Chance
 
+from .cutting import each_cut, is_cut_off
+
 PATIENCE_SECONDS = 10.0
 
 
@@ -21,6 +24,25 @@ class LeftAlone(MemoryOutbox):
     """Wants to be looked after once, and then not for long."""
 
     tended = 0
+    claimed_by: int | None = None
+    troubles = 0
+    """How often who has taken an event cannot ask whether others wait."""
+
+    def claim(self) -> Claim | None:
+        claim = super().claim()
+        if claim is not None:
+            self.claimed_by = threading.get_ident()
+        return claim
+
+    def done(self, claim: Claim) -> None:
+        self.claimed_by = None
+        super().done(claim)
+
+    def next_due(self) -> float | None:
+        if self.troubles and self.claimed_by == threading.get_ident():
+            self.troubles -= 1
+            raise OSError("away")
+        return super().next_due()
 
     def tend(self, paused: Paused | None) -> float | None:
         self.tended += 1
@@ -38,13 +60,13 @@ class Crew:
         self.delivered = self.refused = 0
         self._under_way = 0
         self._lock = threading.Lock()
-        self._outbox = LeftAlone(100_000)
+        self.outbox = LeftAlone(100_000)
         self._now = 0.0
         chance = Chance(monotonic=lambda: self._now)
-        self.courier = Courier(self._outbox, self, concurrency=concurrency, chance=chance)
+        self.courier = Courier(self.outbox, self, concurrency=concurrency, chance=chance)
 
     def take(self, until: float) -> Claim | float | None:
-        return self._outbox.claim() or self._outbox.next_due()
+        return self.outbox.claim() or self.outbox.next_due()
 
     def deliver(self, claim: Claim, until: float) -> None:
         with self._lock:
@@ -54,13 +76,18 @@ class Crew:
         with self._lock:
             self._under_way -= 1
             self._now += self.seconds
-            self._outbox.done(claim)
+            self.outbox.done(claim)
             self.delivered += 1
+
+    def give_back(self, claim: Claim) -> None:
+        with self._lock:
+            self._under_way -= 1
+            self.outbox.release(claim)
 
     @property
     def tended(self) -> int:
         """How often the outbox was looked after."""
-        return self._outbox.tended
+        return self.outbox.tended
 
     def paused(self) -> Paused | None:
         return None
@@ -70,13 +97,19 @@ class Crew:
 
     def put(self, *numbers: int) -> None:
         for number in numbers:
-            self._outbox.put(Entry(f"evt_{number}", "sign_up", b"{}", time.time()))
+            self.outbox.put(Entry(f"evt_{number}", "sign_up", b"{}", time.time()))
             self.courier.wake()
 
     def wait_for(self, delivered: int) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.delivered < delivered:
             assert time.monotonic() < deadline, f"{self.delivered} of {delivered} are delivered"
+            time.sleep(0.002)
+
+    def wait_until_all_rest(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.courier._crew.awake:
+            assert time.monotonic() < deadline
             time.sleep(0.002)
 
 
@@ -169,3 +202,70 @@ def test_what_became_of_an_event_is_noted_soon_though_the_outbox_was_looked_afte
         time.sleep(0.01)
 
     assert crew.tended >= 2
+
+
+def test_a_wake_up_that_a_time_limit_cuts_off_keeps_no_later_event(start: Callable[[int], Crew]) -> None:
+    at = 0
+    is_cut = True
+    while is_cut:
+        crew = start(1)
+        crew.put(0)
+        crew.wait_for(1)
+        crew.wait_until_all_rest()
+
+        is_cut = is_cut_off(crew.courier.wake, at)
+        crew.put(1)
+
+        crew.wait_for(2)
+        at += 1
+    assert at > 1
+
+
+def test_a_start_that_a_time_limit_cuts_off_keeps_no_later_event(
+    start: Callable[[int], Crew], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: None)  # Python's own, in a thread whose start was cut off
+    crews: list[Crew] = []
+
+    def new_wake() -> Callable[[], None]:
+        crews.append(start(1))
+        return crews[-1].courier.wake
+
+    for _ in each_cut(new_wake):
+        crews[-1].put(0)
+        crews[-1].wait_for(1)
+
+    assert len(crews) > 2
+
+
+def test_an_event_is_given_back_where_others_cannot_be_asked_for(start: Callable[[int], Crew]) -> None:
+    crew = start(1)
+    crew.put(0)
+    crew.wait_for(1)
+    crew.wait_until_all_rest()
+    crew.courier._pace.got_stuck()  # from now on it is asked whether more events wait
+    crew.outbox.troubles = 1
+
+    crew.put(1)
+    crew.wait_for(2)
+
+    assert crew.outbox.troubles == 0
+
+
+def test_a_thread_that_is_ended_from_outside_counts_no_longer(
+    start: Callable[[int], Crew], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda what: None)
+    crew = start(1)
+
+    def end_the_thread(entry: Entry) -> None:
+        if entry.trace_id != "evt_4":
+            raise SystemExit
+
+    crew.answer = end_the_thread
+    for number in range(4):
+        crew.put(number)
+        crew.wait_until_all_rest()
+    crew.put(4)
+
+    crew.wait_for(1)

@@ -6,16 +6,14 @@ at interpreter exit no thread can be started any more, and neither executors nor
 
 from __future__ import annotations
 
-import contextvars
 import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from .abreast import STUCK, Pace
+from .crew import Crew, Sleepers
 from .failures import tell_failed
 from .forks import is_before_fork
 from .models import Flushed
@@ -46,6 +44,9 @@ class Work(Protocol):
     def deliver(self, claim: Claim, until: float) -> None:
         """Deliver a claimed event, by ``until`` if possible."""
 
+    def give_back(self, claim: Claim) -> None:
+        """Leave a claimed event to whoever comes next."""
+
     def paused(self) -> Paused | None:
         """Say until when nothing is sent, and why."""
 
@@ -66,21 +67,18 @@ class Courier:
         self._work = work
         self._concurrency = concurrency
         self._chance = chance
-        self._threads: list[threading.Thread] = []
-        self._awake = self._idle = 0
+        self._crew = Crew(self._work_on)
         self._is_watched = False
         self._finished = 0
         self._pace = Pace()
         self._wakes = 0
-        self._is_signalled = False
         self._flushing = 0
         self._stop_at: float | None = None
         self._tend_at = -math.inf
         self._places = deque([None] * concurrency)
         """A place for each event that may be under way."""
         self._tending = threading.Lock()
-        self._turn = threading.Condition()
-        self._settled = threading.Condition()
+        self._settled = Sleepers()
 
     def run_once(self) -> float | None:
         """Deliver one event that is due.
@@ -104,8 +102,12 @@ class Courier:
             self._tend_at = min(self._tend_at, self._chance.monotonic() + TENDED_AFTER)
         if not isinstance(taken, Claim):
             return taken
-        is_alone = self._is_alone()
-        self._call_for_help(is_alone)
+        try:
+            is_alone = self._is_alone()
+            self._call_for_help(is_alone)
+        except BaseException:
+            self._work.give_back(taken)
+            raise
         if self._is_copy():
             return None
         began = self._chance.monotonic()
@@ -115,21 +117,15 @@ class Courier:
         was_alone = is_alone and self._is_alone()
         self._pace.took(now - began, under_way=self._under_way(), was_alone=was_alone, now=now)
         if self._flushing and not self._outbox.counts().pending:
-            with self._settled:
-                self._settled.notify_all()
+            self._settled.call_all()
         return 0.0
 
     def wake(self) -> None:
         """Say that an event was put; costs little when the threads are awake anyway."""
         self._wakes += 1
-        if self._awake and self._pace.is_quick():
+        if self._crew.awake and self._pace.is_quick():
             return  # who is awake looks again before it rests
-        if self._idle:
-            if not self._is_signalled:
-                self._is_signalled = True
-                with self._turn:
-                    self._turn.notify()
-        elif not self._threads:
+        if not self._crew.idle.call_one() and not self._crew:
             self._start_thread()
 
     def paused(self) -> Paused | None:
@@ -140,26 +136,25 @@ class Courier:
         """Wait up to ``timeout`` seconds until nothing waits in the outbox, and say what became of it."""
         delivered, refused = self._work.delivered, self._work.refused
         end = self._chance.monotonic() + timeout
-        with self._settled:
-            self._flushing += 1
-            try:
-                self.wake()
-                with self._turn:
-                    self._turn.notify_all()
-                while self._outbox.counts().pending and (left := end - self._chance.monotonic()) > 0:
-                    # Some leave without a word: what expires, and what a command forgets.
-                    self._settled.wait(min(left, LOOKED_EVERY))
-            finally:
-                self._flushing -= 1
+        self._flushing += 1
+        try:
+            self.wake()
+            self._crew.call_all()
+            # Some leave without a word: what expires, and what a command forgets.
+            while (left := end - self._chance.monotonic()) > 0 and self._settled.rest(
+                min(left, LOOKED_EVERY), unless=self._is_settled
+            ):
+                pass
+        finally:
+            self._flushing -= 1
         left_over = self._outbox.counts().pending
         return Flushed(self._work.delivered - delivered, self._work.refused - refused, left_over)
 
     def stop(self, timeout: float) -> int:
         """Deliver what can be delivered in ``timeout`` seconds, stop, and return how many events are left."""
-        with self._turn:
-            self._stop_at = self._chance.monotonic() + timeout
-            self._turn.notify_all()
-        for thread in list(self._threads):
+        self._stop_at = self._chance.monotonic() + timeout
+        self._crew.call_all()
+        for thread in self._crew.threads:
             thread.join(max(0.0, self._stop_at - self._chance.monotonic()))
         try:
             while self._may_go_on() and self.run_once() == 0.0:
@@ -167,7 +162,7 @@ class Courier:
         except Exception as exc:  # noqa: BLE001
             tell_failed("courier_failed", exc)
         # Under a thread that is still sending it would leave a socket open; then it is closed when it is collected.
-        if not any(thread.is_alive() for thread in list(self._threads)):
+        if not any(thread.is_alive() for thread in self._crew.threads):
             self._work.close()
         return self._outbox.counts().pending
 
@@ -195,23 +190,11 @@ class Courier:
             self._tending.release()
 
     def _start_thread(self) -> None:
-        with self._turn:
+        if self._stop_at is None and not is_before_fork():
             # One more than may send: whatever the server does, the outbox is looked after.
-            if len(self._threads) > self._concurrency or self._stop_at is not None or is_before_fork():
-                return
-            name = f"xr2-courier-{len(self._threads)}"
-            thread = threading.Thread(target=self._run, name=name, daemon=True)
-            # Known before it runs, since with its first event it asks whether there are threads.
-            self._threads.append(thread)
-            self._awake += 1
-            try:
-                # In an empty context, so that no request's scope lives on in the thread.
-                contextvars.Context().run(thread.start)
-            except RuntimeError:  # the interpreter exits; stop() delivers
-                self._threads.remove(thread)
-                self._awake -= 1
+            self._crew.grow(self._concurrency + 1)
 
-    def _run(self) -> None:
+    def _work_on(self) -> None:
         has_worked = False
         while self._may_go_on():
             wakes = self._wakes
@@ -228,56 +211,45 @@ class Courier:
                 return
             elif has_worked:
                 has_worked = False
-                self._nap()
+                self._crew.aside.rest(NAP, unless=self._is_called_off)
             else:
                 self._rest(wait, wakes)
         if self._is_copy():
             # It must not end: the interpreter has forgotten it at the fork, and fails to delete it.
             threading.Event().wait()
 
-    def _nap(self) -> None:
-        with self._turn:
-            if self._stop_at is None and not self._flushing:
-                self._turn.wait(NAP)
+    def _is_called_off(self) -> bool:
+        return self._stop_at is not None or self._flushing > 0
 
     def _rest(self, wait: float | None, wakes: int) -> None:
         until_tending = max(0.0, self._tend_at - self._chance.monotonic())
         if until_tending < math.inf:
             wait = until_tending if wait is None else min(wait, until_tending)
-        with self._turn, self._resting(can_work=bool(self._places)):
-            # Counted as idle first and looked again then: an event put in between is not overlooked. Nor is a stop.
-            if self._stop_at is None and self._wakes == wakes:
-                self._turn.wait(wait)
+        # Counted as idle first and looked again then: an event put in between is not overlooked. Nor is a stop.
+        self._crew.sleep(
+            self._crew.idle if self._places else self._crew.aside,
+            wait,
+            unless=lambda: self._stop_at is not None or self._wakes != wakes,
+        )
 
     def _stood_by(self) -> bool:
         """Rest while another thread keeps up, one of us with an eye on it; False where this one is needed."""
-        with self._turn:
-            if self._awake < 2 or self._stop_at is not None or not self._pace.is_quick():
-                return False
-            is_watch = not self._is_watched
-            with self._resting(can_work=True):
-                if not is_watch:
-                    self._turn.wait()
-                    return True
-                self._is_watched, finished = True, self._finished
-                self._turn.wait(STUCK)
-                self._is_watched = False
-        if self._finished == finished and self._outbox.next_due() == 0.0:
-            self._pace.got_stuck()
-        self._tend()
+        if self._stop_at is not None or not self._pace.is_quick() or not self._crew.is_spared():
+            return False
+        is_watch, self._is_watched = not self._is_watched, True
+        finished = self._finished
+        try:
+            self._crew.sleep(self._crew.idle, STUCK if is_watch else None, unless=lambda: self._stop_at is not None)
+        finally:
+            self._is_watched = self._is_watched and not is_watch
+        if is_watch:
+            if self._finished == finished and self._outbox.next_due() == 0.0:
+                self._pace.got_stuck()
+            self._tend()
         return True
 
-    @contextmanager
-    def _resting(self, *, can_work: bool) -> Iterator[None]:
-        self._is_signalled = False
-        self._awake -= 1
-        self._idle += can_work
-        try:
-            yield
-        finally:
-            self._idle -= can_work
-            self._awake += 1
-            self._is_signalled = False
+    def _is_settled(self) -> bool:
+        return not self._outbox.counts().pending
 
     def _under_way(self) -> int:
         return self._concurrency - len(self._places)
@@ -287,10 +259,9 @@ class Courier:
 
     def _call_for_help(self, is_alone: bool) -> None:
         """Have a thread at hand for the next event, where there are threads at all: this one waits for an answer."""
-        if not self._threads:
+        if not self._crew:
             return
-        if not self._idle:
+        if not self._crew.idle:
             self._start_thread()
         elif not self._is_watched if is_alone and self._pace.is_quick() else self._outbox.next_due() == 0.0:
-            with self._turn:
-                self._turn.notify()
+            self._crew.idle.call_one()

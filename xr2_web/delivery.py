@@ -107,8 +107,14 @@ class Delivery:
     def deliver(self, claim: Claim, until: float) -> None:
         """Send a claimed event, and do what the answer asks for."""
         try:
-            request = wire.event_request(claim.entry.body)
-            self._act(claim, wire.judge(request, self._sent(request, until), now=self._chance.wall()))
+            self._act(claim, self._judged(claim, until))
+        finally:
+            self._end()
+
+    def give_back(self, claim: Claim) -> None:
+        """Leave a claimed event that was not tried to whoever comes next."""
+        try:
+            self._outbox.release(claim)
         finally:
             self._end()
 
@@ -156,6 +162,14 @@ class Delivery:
         # By whichever clock is behind: one that is set forward makes no event older.
         now = min(self._chance.wall(), self._chance.monotonic() + self._wall_ahead)
         return now - claim.entry.made_at > TRACE_LIFE
+
+    def _judged(self, claim: Claim, until: float) -> wire.Judgement[EventResponse]:
+        try:
+            request = wire.event_request(claim.entry.body)
+            return wire.judge(request, self._sent(request, until), now=self._chance.wall())
+        except BaseException:  # the thread is ended from outside
+            self._outbox.release(claim)
+            raise
 
     def _sent(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         try:
