@@ -442,6 +442,26 @@ class TestLockedOut:
         assert waits == [120.0, 120.0]
         assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
+    def test_a_key_that_is_accepted_but_for_events_is_tried_less_and_less_often_and_told_once(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world.put()
+        accepted = answer(200, {"ok": True, "user": "ada"})
+
+        waits = []
+        for _ in range(8):
+            world.run(LOCKED_OUT)
+            waits.append(world.run() or 0.0)
+            world.advance(waits[-1])
+            world.run(accepted)
+        world.run(OK)
+        world.put(2)
+        world.run(LOCKED_OUT)
+
+        assert waits == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
+        assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+        assert world.run() == 60.0
+
     def test_it_is_probed_seldom_and_goes_on_when_accepted(self, world: World) -> None:
         world.put()
         world.run(LOCKED_OUT)

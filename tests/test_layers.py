@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "xr2_web"
 LAYERS = [
     {"_version", "errors", "forks", "loops", "failures"},
     {"once"},
-    {"rendering", "values", "pacing", "abreast", "crew"},
+    {"rendering", "values", "pacing", "abreast", "crew", "telling"},
     {"models", "readers", "incoming", "behind"},
     {"settings", "wire"},
     {"flow", "carry", "wrapping", "scope"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,16 +13,12 @@ from .models import EventResponse
 from .once import once
 from .outbox import Claim, Outbox, Paused
 from .pacing import Chance
+from .telling import Teller
 from .values import TRACE_LIFE
-
-logger = logging.getLogger("xr2_web")
 
 LONGEST_BACKOFF = 300.0
 DOUBTED_TRIES = 4
 FAILURES_TO_PAUSE = 3
-
-TOLD_AFTER = 30.0
-"""Seconds after which the log tells that xR2 is away: what is shorter harms nobody."""
 
 
 class Transport(Protocol):
@@ -66,12 +61,10 @@ class Delivery:
         self._under_way = 0
         self._probes = 0
         self._is_locked_out = False
-        self._told: set[tuple[str, str]] = set()
+        self._teller = Teller(chance.monotonic)
         self._doubts: Counter[tuple[str, str]] = Counter()
         self._own_pause = pacing.Pause()
         self._why = ""
-        self._away_since: float | None = None
-        self._is_away_told = False
         self._lock = threading.RLock()
         self._wall_ahead = chance.wall() - chance.monotonic()
 
@@ -154,7 +147,7 @@ class Delivery:
             self._outbox.done(claim)
             self._doubts.pop(claim.entry[:2], None)
             self._count("expired")
-            self._tell("expired", "", _EXPIRED)
+            self._teller.tell("expired", "", _EXPIRED)
         self._budget.credit_event()
         return 0.0
 
@@ -181,9 +174,9 @@ class Delivery:
 
     def _act(self, claim: Claim, judgement: wire.Judgement[EventResponse]) -> None:
         if judgement.verdict in (wire.Verdict.UNAVAILABLE, wire.Verdict.DOUBTED):
-            self._tell_away(judgement.response.error or "")
-        elif self._away_since is not None and judgement.verdict is not wire.Verdict.MISROUTED:
-            self._tell_back()
+            self._teller.away(judgement.response.error or "")
+        elif judgement.verdict is not wire.Verdict.MISROUTED:
+            self._teller.back()
         match judgement.verdict:
             case wire.Verdict.DELIVERED:
                 self._arrived(claim, judgement.response.data)
@@ -196,7 +189,7 @@ class Delivery:
                 self._failed()
             case wire.Verdict.MISROUTED:
                 self._outbox.retry(claim, 0.0)
-                self._tell("misrouted", "", judgement.response.error or "")
+                self._teller.tell("misrouted", "", judgement.response.error or "")
                 self._failures = max(self._failures, FAILURES_TO_PAUSE)
                 self._failed("something else than xR2 answers")
             case wire.Verdict.LOCKED_OUT:
@@ -219,11 +212,12 @@ class Delivery:
         self._outbox.done(claim)
         self._doubts.pop(claim.entry[:2], None)
         self._failures = self._probes = 0
+        self._teller.key_accepted()
         self.delivered += 1
         self._count("delivered")
         if response is not None and response.is_duplicate and claim.attempts == 0:
             self._count("duplicate_at_server")
-            self._tell("duplicate", claim.entry.event_name, _DUPLICATE)
+            self._teller.tell("duplicate", claim.entry.event_name, _DUPLICATE)
 
     def _bury(self, claim: Claim, judgement: wire.Judgement[EventResponse]) -> None:
         reason = f"{judgement.response.status_code}: {judgement.response.error}"
@@ -232,7 +226,7 @@ class Delivery:
         self._failures = 0
         self.refused += 1
         self._count("refused")
-        self._tell("refused", claim.entry.event_name, f"xR2 refuses it ({reason})")
+        self._teller.tell("refused", claim.entry.event_name, f"xR2 refuses it ({reason})")
 
     def _failed(self, why: str = "xR2 cannot be reached, or is in trouble") -> None:
         self._count("failed")
@@ -249,17 +243,14 @@ class Delivery:
             was_locked_out, self._is_locked_out = self._is_locked_out, True
         if was_locked_out:
             return
-        self._rest_for(60.0, _KEY_REFUSED)
-        logger.error(
-            "xr2_web.key_refused: xR2 answers %s; events are kept until API_KEY is accepted again",
-            judgement.response.status_code,
-        )
+        self._rest_until_probed()
+        self._teller.key_refused(judgement.response.status_code)
 
     def _probe(self, now: float, until: float) -> float:
         """Ask, seldom, whether the key is accepted again."""
         with self._lock:
             self._probes += 1
-            self._rest_for(min(3600.0, 60.0 * 2.0 ** min(self._probes, 10)), _KEY_REFUSED)
+            self._rest_until_probed()
         request = wire.check_api_key()
         answer = self._sent(request, until)
         if wire.judge(request, answer, now=self._chance.wall()).verdict is not wire.Verdict.DELIVERED:
@@ -267,6 +258,10 @@ class Delivery:
         self._is_locked_out = False
         self._own_pause.lift()
         return 0.0
+
+    def _rest_until_probed(self) -> None:
+        # What a probe says may not hold for events: then, too, it is asked less and less often.
+        self._rest_for(min(3600.0, 60.0 * 2.0 ** min(self._probes, 10)), _KEY_REFUSED)
 
     def _rest_for(self, seconds: float, why: str) -> None:
         self._why = why
@@ -280,28 +275,6 @@ class Delivery:
 
     def _backoff(self, attempt: int) -> float:
         return pacing.backoff(attempt, base=1.0, cap=LONGEST_BACKOFF, jitter=self._chance.random())
-
-    def _tell_away(self, error: str) -> None:
-        now = self._chance.monotonic()
-        with self._lock:
-            if self._away_since is None:
-                self._away_since = now
-            if self._is_away_told or now - self._away_since < TOLD_AFTER:
-                return
-            self._is_away_told = True
-        logger.warning("xr2_web.unreachable: xR2 has taken no event for a while (%s); they wait until it does", error)
-
-    def _tell_back(self) -> None:
-        with self._lock:
-            was_told, self._is_away_told, self._away_since = self._is_away_told, False, None
-        if was_told:
-            logger.warning("xr2_web.reachable: xR2 answers again")
-
-    def _tell(self, kind: str, event_name: str, message: str) -> None:
-        if (kind, event_name) not in self._told and len(self._told) < 1000:
-            self._told.add((kind, event_name))
-            named = f"{event_name!r}: " if event_name else ""
-            logger.warning("xr2_web.event_%s: %s%s", kind, named, message)
 
 
 _KEY_REFUSED = "xR2 does not accept API_KEY"

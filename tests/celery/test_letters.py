@@ -16,12 +16,14 @@ from celery.exceptions import Reject
 from celery.signals import worker_shutdown
 
 from xr2_web.celery import install
+from xr2_web.celery.handover import Handover
 from xr2_web.celery.letters import DELIVER, Letter
 from xr2_web.celery.tasks import MOST_PASSES
 from xr2_web.default import started
-from xr2_web.outbox import Entry
+from xr2_web.outbox import Claim, Entry
 from xr2_web.outbox.folder import installation
 from xr2_web.outbox.memory import MemoryOutbox
+from xr2_web.pacing import Chance
 from xr2_web.runtime import Runtime
 from xr2_web.settings import Settings
 
@@ -174,6 +176,23 @@ def test_after_thirty_days_an_event_is_dropped(app: Celery, work_for: Callable[.
         assert server.requests == []
     assert waiting(app) == []
     assert runtime.counts["expired"] == 1
+
+
+def test_an_event_that_no_message_can_hold_is_a_dead_letter_and_holds_up_no_other(app: Celery) -> None:
+    outbox = MemoryOutbox(10)
+    chance = Chance()
+    handover = Handover(outbox, lambda: None, app=app, installation="ours", count=lambda outcome: None, chance=chance)
+    outbox.put(Entry("evt_1", "bought", b"\xff", time.time()))
+    outbox.put(Entry("evt_2", "bought", b"{}", time.time()))
+
+    for _ in range(2):
+        claim = handover.take(chance.monotonic() + 10)
+        assert isinstance(claim, Claim)
+        handover.deliver(claim, chance.monotonic() + 10)
+    handover.close()
+
+    assert outbox.counts() == (0, 1)
+    assert [message["trace_id"] for message, _ in waiting(app)] == ["evt_2"]
 
 
 def test_one_that_claims_to_be_of_the_future_grows_old_like_all(app: Celery, work_for: Callable[..., Runtime]) -> None:

@@ -54,12 +54,16 @@ class Handover(Delivery):
 
     def deliver(self, claim: Claim, until: float) -> None:
         """Publish a claimed event."""
-        letter = Letter.of(self._installation, claim.entry, claim.attempts)
         try:
+            letter = Letter.of(self._installation, claim.entry, claim.attempts)
             self._broker.send(DELIVER, (letter._asdict(),), until=until)
+        except UnicodeDecodeError:
+            self._outbox.bury(claim, "its body is no text, which a message has to be")
+            self.refused += 1
+            self._count("refused")
         except Exception as exc:  # noqa: BLE001
             self._outbox.retry(claim, self._backoff(claim.attempts))
-            self._tell("not_handed_over", "", f"the broker of Celery does not take it: {type(exc).__name__}")
+            self._teller.tell("not_handed_over", "", f"the broker of Celery does not take it: {type(exc).__name__}")
             self._failed("the broker of Celery cannot be reached")
         else:
             self._outbox.done(claim)
