@@ -58,6 +58,10 @@ class World:
         self.pause = pacing.Pause()
         self.budget = pacing.Budget(limit)
         self.outbox = MemoryOutbox(1000, clock=lambda: self.now)
+        self.start_anew()
+
+    def start_anew(self) -> None:
+        """Let another process deliver what waits."""
         chance = pacing.Chance(monotonic=lambda: self.now, wall=lambda: self.wall, random=lambda: 0.5)
         self.delivery = Delivery(
             self.outbox,
@@ -620,6 +624,29 @@ def test_events_that_expire_take_nothing_of_the_budget() -> None:
 
     assert waits == [0.0, 0.0, 0.0]
     assert world.counts == {"expired": 2, "delivered": 1}
+
+
+def test_what_others_left_is_sent_once_though_the_clock_was_wrong_at_the_start(world: World) -> None:
+    world.put()
+    world.wall += 31 * DAY
+
+    world.start_anew()
+    world.run(OK)
+
+    assert world.counts == {"delivered": 1}
+
+
+@pytest.mark.parametrize("trouble", [UNAVAILABLE, PORTAL, HIDDEN_REFUSAL])
+def test_what_others_left_expires_once_it_was_tried(world: World, trouble: wire.Answer) -> None:
+    world.put()
+    world.advance(TRACE_LIFE + 1)
+
+    world.start_anew()
+    world.run(trouble)
+
+    assert len(world.sent) == 1
+    assert world.counts == {"failed": 1, "expired": 1}
+    assert world.outbox.counts() == (0, 0)
 
 
 def test_a_clock_set_back_loses_nothing(world: World) -> None:

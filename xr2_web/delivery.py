@@ -66,7 +66,8 @@ class Delivery:
         self._own_pause = pacing.Pause()
         self._why = ""
         self._lock = threading.RLock()
-        self._wall_ahead = chance.wall() - chance.monotonic()
+        self._began_at = chance.wall()
+        self._wall_ahead = self._began_at - chance.monotonic()
 
     @once
     def _transport(self) -> Transport:
@@ -141,15 +142,19 @@ class Delivery:
         if wait := self._budget.debit_event(now):
             return wait
         claim = self._outbox.claim()
-        if claim is not None and not self._is_expired(claim):
+        # How old an event of another process is says the wall clock alone, which may be wrong: that is tried once.
+        if claim is not None and not (claim.entry.made_at >= self._began_at and self._is_expired(claim)):
             return claim
         if claim is not None:
-            self._outbox.done(claim)
-            self._doubts.pop(claim.entry[:2], None)
-            self._count("expired")
-            self._teller.tell("expired", "", _EXPIRED)
+            self._expire(claim)
         self._budget.credit_event()
         return 0.0
+
+    def _expire(self, claim: Claim) -> None:
+        self._outbox.done(claim)
+        self._doubts.pop(claim.entry[:2], None)
+        self._count("expired")
+        self._teller.tell("expired", "", _EXPIRED)
 
     def _is_expired(self, claim: Claim) -> bool:
         # By whichever clock is behind: one that is set forward makes no event older.
@@ -185,10 +190,10 @@ class Delivery:
             case wire.Verdict.DOUBTED if self._doubted(claim) >= DOUBTED_TRIES:
                 self._bury(claim, judgement)
             case wire.Verdict.DOUBTED | wire.Verdict.UNAVAILABLE:
-                self._outbox.retry(claim, self._backoff(claim.attempts))
+                self._retry(claim, self._backoff(claim.attempts))
                 self._failed()
             case wire.Verdict.MISROUTED:
-                self._outbox.retry(claim, 0.0)
+                self._retry(claim, 0.0)
                 self._teller.tell("misrouted", "", judgement.response.error or "")
                 self._failures = max(self._failures, FAILURES_TO_PAUSE)
                 self._failed("something else than xR2 answers")
@@ -201,6 +206,12 @@ class Delivery:
             case wire.Verdict.QUOTA_USED_UP:
                 self._outbox.release(claim)
                 self._rest_for(self._quota_pause(judgement.response.retry_after), "the daily quota is used up")
+
+    def _retry(self, claim: Claim, delay: float) -> None:
+        if self._is_expired(claim):
+            self._expire(claim)
+        else:
+            self._outbox.retry(claim, delay)
 
     def _doubted(self, claim: Claim) -> int:
         """Count an answer that may be a refusal, and return how many the event has had in this process."""
