@@ -15,7 +15,7 @@ import pytest
 from xr2_web import pacing, wire
 from xr2_web.courier import SEND_TIMEOUT, Courier
 from xr2_web.delivery import DOUBTED_TRIES, Delivery
-from xr2_web.outbox import Claim, Entry
+from xr2_web.outbox import Claim, Counts, Entry
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.values import TRACE_LIFE
 
@@ -45,6 +45,13 @@ PORTAL = answer(200, b"<html>Sign in to the hotel</html>")
 HIDDEN_REFUSAL = answer(500, {"detail": "Internal server error: 404: Event definition not found"})
 
 
+class Unmanned(Courier):
+    """Starts no thread, as where the interpreter exits already."""
+
+    def _start_thread(self) -> None:
+        pass
+
+
 class World:
     """A courier with a scripted server and a clock that only moves when it is told to."""
 
@@ -71,7 +78,8 @@ class World:
             count=lambda outcome: self.counts.update([outcome]),
             chance=chance,
         )
-        self.courier = Courier(self.outbox, self.delivery, concurrency=1, chance=chance)
+        self.chance = chance
+        self.courier: Courier = Unmanned(self.outbox, self.delivery, concurrency=1, chance=chance)
 
     def send(self, request: wire.Request[Any], until: float) -> wire.Answer | wire.Failure:
         assert until <= self.now + SEND_TIMEOUT
@@ -83,6 +91,7 @@ class World:
 
     def put(self, number: int = 1, event_name: str = "sign_up") -> None:
         self.outbox.put(Entry(f"evt_{number}", event_name, b"{%d}" % number, self.wall))
+        self.courier.wake()
 
     def run(self, *answers: wire.Answer | wire.Failure) -> float | None:
         self.answers += answers
@@ -687,8 +696,8 @@ def test_stopping_leaves_the_connections_to_a_thread_that_is_still_sending(world
         return OK
 
     world.send = send  # type: ignore[method-assign]
+    world.courier = Courier(world.outbox, world.delivery, concurrency=1, chance=world.chance)
     world.put()
-    world.courier.wake()
     assert is_sending.wait(10)
 
     world.courier.stop(0.0)
@@ -808,9 +817,23 @@ def test_an_outbox_that_fails_at_the_end_keeps_nothing_open(world: World, caplog
         chance=pacing.Chance(),
     )
     assert delivery._transport is world
-    courier = Courier(Failing(10), delivery, concurrency=1, chance=pacing.Chance())
+    courier = Unmanned(Failing(10), delivery, concurrency=1, chance=pacing.Chance())
+    courier.wake()
 
     courier.stop(1.0)
 
     assert world.is_closed
     assert "xr2_web.courier_failed" in caplog.text
+
+
+def test_who_has_put_nothing_asks_nothing_of_the_outbox_at_the_end(world: World) -> None:
+    class Hanging(MemoryOutbox):
+        def next_due(self) -> float | None:
+            raise AssertionError
+
+        def counts(self) -> Counts:
+            raise AssertionError
+
+    courier = Courier(Hanging(10), world.delivery, concurrency=1, chance=world.chance)
+
+    assert courier.stop(1.0) == 0

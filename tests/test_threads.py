@@ -13,7 +13,7 @@ import pytest
 
 from xr2_web.abreast import STUCK
 from xr2_web.courier import Courier
-from xr2_web.outbox import Claim, Entry, Paused
+from xr2_web.outbox import Claim, Counts, Entry, Paused
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.pacing import Chance
 
@@ -24,6 +24,11 @@ PATIENCE_SECONDS = 10.0
 
 class LeftAlone(MemoryOutbox):
     """Wants to be looked after once, and then not for long."""
+
+    def __init__(self, most_events: int) -> None:
+        super().__init__(most_events)
+        self.answers = threading.Event()
+        self.answers.set()
 
     tended = 0
     claimed_by: int | None = None
@@ -39,6 +44,10 @@ class LeftAlone(MemoryOutbox):
     def done(self, claim: Claim) -> None:
         self.claimed_by = None
         super().done(claim)
+
+    def counts(self) -> Counts:
+        assert self.answers.wait(2 * PATIENCE_SECONDS)
+        return super().counts()
 
     def next_due(self) -> float | None:
         if self.troubles and self.claimed_by == threading.get_ident():
@@ -277,3 +286,29 @@ def test_a_thread_that_is_ended_from_outside_counts_no_longer(
     crew.put(4)
 
     crew.wait_for(1)
+
+
+def test_an_outbox_that_hangs_keeps_no_process_from_its_end(start: Callable[[int], Crew]) -> None:
+    crew = start(1)
+    crew.put(0)
+    crew.wait_for(1)
+    crew.outbox.answers.clear()
+    began = time.monotonic()
+
+    crew.courier.stop(0.1)
+    seconds = time.monotonic() - began
+    crew.outbox.answers.set()
+
+    assert seconds < PATIENCE_SECONDS
+
+
+def test_what_is_left_is_counted_though_a_thread_is_still_sending(start: Callable[[int], Crew]) -> None:
+    crew = start(1)
+    comes = threading.Event()
+    crew.answer = lambda entry: comes.wait(2 * PATIENCE_SECONDS)
+    crew.put(0, 1, 2)
+
+    left = crew.courier.stop(0.1)
+    comes.set()
+
+    assert left == 3

@@ -28,6 +28,9 @@ writing its event down, and a busy site would do it for each."""
 TENDED_AFTER = 1.0
 """Seconds after work within which the outbox is looked after, however long it wanted to be left alone before."""
 
+COUNTED_WITHIN = 0.5
+"""Seconds that who stops waits at the most until it is known how many events are left."""
+
 LOOKED_EVERY = 0.1
 """Seconds after which who waits for the last event looks again."""
 
@@ -67,7 +70,7 @@ class Courier:
         self._work = work
         self._concurrency = concurrency
         self._chance = chance
-        self._crew = Crew(self._work_on)
+        self._crew = Crew(self._run)
         self._is_watched = False
         self._finished = 0
         self._pace = Pace()
@@ -79,6 +82,8 @@ class Courier:
         """A place for each event that may be under way."""
         self._tending = threading.Lock()
         self._settled = Sleepers()
+        self._counted: int | None = None
+        self._is_counted = threading.Event()
 
     def run_once(self) -> float | None:
         """Deliver one event that is due.
@@ -138,7 +143,8 @@ class Courier:
         end = self._chance.monotonic() + timeout
         self._flushing += 1
         try:
-            self.wake()
+            if not self._crew:
+                self._start_thread()
             self._crew.call_all()
             # Some leave without a word: what expires, and what a command forgets.
             while (left := end - self._chance.monotonic()) > 0 and self._settled.rest(
@@ -151,20 +157,44 @@ class Courier:
         return Flushed(self._work.delivered - delivered, self._work.refused - refused, left_over)
 
     def stop(self, timeout: float) -> int:
-        """Deliver what can be delivered in ``timeout`` seconds, stop, and return how many events are left."""
+        """Deliver what can be delivered in ``timeout`` seconds, stop, and return how many events are left.
+
+        An outbox may hang. So the threads ask it; where they hear nothing in time, it is what was put here, less what
+        has ended.
+        """
+        threads = self._crew.threads
         self._stop_at = self._chance.monotonic() + timeout
         self._crew.call_all()
-        for thread in self._crew.threads:
+        for thread in threads:
             thread.join(max(0.0, self._stop_at - self._chance.monotonic()))
+        if threads:
+            self._is_counted.wait(COUNTED_WITHIN)
+        elif self._wakes:  # no thread could be started
+            self._deliver_here()
+        # Under a thread that is still sending it would leave a socket open; then it is closed when it is collected.
+        if not any(thread.is_alive() for thread in threads):
+            self._work.close()
+        known = self._wakes if self._counted is None else self._counted
+        return max(0, known - self._ended())
+
+    def _deliver_here(self) -> None:
         try:
             while self._may_go_on() and self.run_once() == 0.0:
                 pass
         except Exception as exc:  # noqa: BLE001
             tell_failed("courier_failed", exc)
-        # Under a thread that is still sending it would leave a socket open; then it is closed when it is collected.
-        if not any(thread.is_alive() for thread in self._crew.threads):
-            self._work.close()
-        return self._outbox.counts().pending
+        self._count()
+
+    def _ended(self) -> int:
+        return self._work.delivered + self._work.refused
+
+    def _count(self) -> None:
+        """Note how many events are left; those that end from now on are taken off."""
+        try:
+            self._counted = self._outbox.counts().pending + self._ended()
+        except Exception as exc:  # noqa: BLE001
+            tell_failed("courier_failed", exc)
+        self._is_counted.set()
 
     def _may_go_on(self) -> bool:
         return not self._is_copy() and (self._stop_at is None or self._chance.monotonic() < self._stop_at)
@@ -181,9 +211,8 @@ class Courier:
         if self._chance.monotonic() < self._tend_at or self._stop_at is not None or not self._tending.acquire(False):
             return
         try:
-            self._tend_at = (
-                self._chance.monotonic() + TENDED_AFTER
-            )  # if it fails, which may not keep events from being sent
+            # If it fails, which may not keep events from being sent.
+            self._tend_at = self._chance.monotonic() + TENDED_AFTER
             wait = self._outbox.tend(self._work.paused())
             self._tend_at = math.inf if wait is None else self._chance.monotonic() + wait
         finally:
@@ -193,6 +222,10 @@ class Courier:
         if self._stop_at is None and not is_before_fork():
             # One more than may send: whatever the server does, the outbox is looked after.
             self._crew.grow(self._concurrency + 1)
+
+    def _run(self) -> None:
+        self._work_on()
+        self._count()
 
     def _work_on(self) -> None:
         has_worked = False
