@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "xr2_web"
 
 LAYERS = [
-    {"_version", "errors", "forks", "loops", "failures"},
+    {"_version", "errors", "forks", "loops", "failures", "interruptions"},
     {"once"},
     {"rendering", "values", "pacing", "abreast", "crew", "telling"},
     {"models", "readers", "incoming", "behind"},

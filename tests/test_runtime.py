@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ import xr2_web
 from xr2_web import settings
 from xr2_web.client import xR2Client
 from xr2_web.courier import SEND_TIMEOUT
+from xr2_web.outbox import Entry, Put
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.runtime import Runtime
 
@@ -234,6 +236,30 @@ def test_a_full_outbox_refuses_with_a_receipt(local_xr2: LocalXr2) -> None:
 
     assert [receipt.reason for receipt in receipts] == [None, "full"]
     assert runtime.counts["full"] == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no such signal here")
+def test_a_time_limit_that_is_over_in_the_outbox_is_the_tasks() -> None:
+    class TimeIsUp(Exception):
+        pass
+
+    class Limit:
+        def is_over(self, *_: object) -> None:
+            raise TimeIsUp
+
+    class Slow(MemoryOutbox):
+        def put(self, entry: Entry) -> Put:
+            signal.raise_signal(signal.SIGALRM)
+            return super().put(entry)
+
+    runtime = make_runtime(base_url="http://127.0.0.1:9", outbox=lambda chosen: Slow(10))
+    before = signal.signal(signal.SIGALRM, Limit().is_over)
+    try:
+        with pytest.raises(TimeIsUp):
+            track(runtime, "evt_1")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        runtime.close(0)
 
 
 def test_an_outbox_can_be_given_by_its_dotted_path(local_xr2: LocalXr2, trace_id: str) -> None:
