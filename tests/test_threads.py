@@ -312,3 +312,40 @@ def test_what_is_left_is_counted_though_a_thread_is_still_sending(start: Callabl
     comes.set()
 
     assert left == 3
+
+
+def test_a_thread_that_cannot_be_started_any_more_keeps_no_event_from_being_sent_at_the_end(
+    start: Callable[[int], Crew], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = start(1)
+    is_starting, fails = threading.Event(), threading.Event()
+
+    def fail_to_start(thread: threading.Thread) -> None:
+        is_starting.set()
+        fails.wait(PATIENCE_SECONDS)
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    may_put = threading.Event()
+
+    def put() -> None:
+        may_put.wait()
+        crew.put(0)
+
+    def end() -> None:
+        left.append(crew.courier.stop(PATIENCE_SECONDS))
+
+    left: list[int] = []
+    request, stopper = threading.Thread(target=put), threading.Thread(target=end)
+    request.start()
+    start_thread = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", fail_to_start)
+    may_put.set()
+    assert is_starting.wait(PATIENCE_SECONDS)
+
+    start_thread(stopper)
+    stopper.join(0.1)
+    fails.set()
+    request.join()
+    stopper.join()
+
+    assert (left, crew.delivered) == ([0], 1)

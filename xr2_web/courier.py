@@ -71,11 +71,11 @@ class Courier:
         self._concurrency = concurrency
         self._chance = chance
         self._crew = Crew(self._run)
+        self._awake = self._crew.awake
         self._is_watched = False
         self._finished = 0
         self._pace = Pace()
-        self._wakes = 0
-        self._flushing = 0
+        self._wakes = self._flushing = 0
         self._stop_at: float | None = None
         self._tend_at = -math.inf
         self._places = deque([None] * concurrency)
@@ -128,7 +128,7 @@ class Courier:
     def wake(self) -> None:
         """Say that an event was put; costs little when the threads are awake anyway."""
         self._wakes += 1
-        if self._crew.awake and self._pace.is_quick():
+        if self._awake and self._pace.is_quick():
             return  # who is awake looks again before it rests
         if not self._crew.idle.call_one() and not self._crew:
             self._start_thread()
@@ -162,7 +162,7 @@ class Courier:
         An outbox may hang. So the threads ask it; where they hear nothing in time, it is what was put here, less what
         has ended.
         """
-        threads = self._crew.threads
+        threads = self._crew.dismiss()
         self._stop_at = self._chance.monotonic() + timeout
         self._crew.call_all()
         for thread in threads:
@@ -219,7 +219,7 @@ class Courier:
             self._tending.release()
 
     def _start_thread(self) -> None:
-        if self._stop_at is None and not is_before_fork():
+        if not is_before_fork():
             # One more than may send: whatever the server does, the outbox is looked after.
             self._crew.grow(self._concurrency + 1)
 

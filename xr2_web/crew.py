@@ -67,20 +67,22 @@ class Crew:
         self.awake: set[Thread] = set()
         self._threads: set[Thread] = set()
         self._work = work
+        self._is_dismissed = False
         self._turn = RLock()
 
     def __len__(self) -> int:
         return len(self._threads)
 
-    @property
-    def threads(self) -> list[Thread]:
-        """Those that have not ended."""
-        return list(self._threads)
+    def dismiss(self) -> list[Thread]:
+        """Start none any more, and return those that have not ended."""
+        with self._turn:
+            self._is_dismissed = True
+            return list(self._threads)
 
     def grow(self, most: int) -> None:
         """Start one thread more, if they are not ``most`` already."""
         with self._turn:
-            if len(self) >= most:
+            if len(self) >= most or self._is_dismissed:
                 return
             thread = Thread(target=self._run, name=f"xr2-courier-{len(self)}", daemon=True)
             try:
