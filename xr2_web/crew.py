@@ -7,15 +7,15 @@ nothing here would stay locked or half done then: there is no ``Condition``, and
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections.abc import Callable
-from threading import Lock, RLock, Thread, current_thread
 
 
 class Sleepers:
     """Threads that rest until they are called. Each waits for a lock of its own, which a call releases."""
 
     def __init__(self) -> None:
-        self._beds: list[Lock] = []
+        self._beds: list[threading.Lock] = []
 
     def __bool__(self) -> bool:
         return bool(self._beds)
@@ -25,7 +25,7 @@ class Sleepers:
 
         It is asked when calls are heard already: what is done before a call is seen there, or ends the rest.
         """
-        bed = Lock()
+        bed = threading.Lock()  # not imported by its name: gevent may patch the module later
         bed.acquire()
         try:
             self._beds.append(bed)
@@ -64,16 +64,16 @@ class Crew:
     def __init__(self, work: Callable[[], None]) -> None:
         self.idle, self.aside = Sleepers(), Sleepers()
         """Who can be called for an event, and who would not look for one then."""
-        self.awake: set[Thread] = set()
-        self._threads: set[Thread] = set()
+        self.awake: set[threading.Thread] = set()
+        self._threads: set[threading.Thread] = set()
         self._work = work
         self._is_dismissed = False
-        self._turn = RLock()
+        self._turn = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._threads)
 
-    def dismiss(self) -> list[Thread]:
+    def dismiss(self) -> list[threading.Thread]:
         """Start none any more, and return those that have not ended."""
         with self._turn:
             self._is_dismissed = True
@@ -84,7 +84,7 @@ class Crew:
         with self._turn:
             if len(self) >= most or self._is_dismissed:
                 return
-            thread = Thread(target=self._run, name=f"xr2-courier-{len(self)}", daemon=True)
+            thread = threading.Thread(target=self._run, name=f"xr2-courier-{len(self)}", daemon=True)
             try:
                 # Known before it runs, since with its first event it asks whether there are threads.
                 self._count_in(thread)
@@ -98,7 +98,7 @@ class Crew:
 
     def sleep(self, sleepers: Sleepers, seconds: float | None, *, unless: Callable[[], bool]) -> None:
         """Rest as one of ``sleepers``, not counted as awake."""
-        thread = current_thread()
+        thread = threading.current_thread()
         try:
             self.awake.discard(thread)
             sleepers.rest(seconds, unless=unless)
@@ -110,7 +110,7 @@ class Crew:
         with self._turn:
             is_spared = len(self.awake) > 1
             if is_spared:
-                self.awake.discard(current_thread())
+                self.awake.discard(threading.current_thread())
             return is_spared
 
     def call_all(self) -> None:
@@ -119,7 +119,7 @@ class Crew:
         self.aside.call_all()
 
     def _run(self) -> None:
-        thread = current_thread()
+        thread = threading.current_thread()
         try:
             self._count_in(thread)
             self._work()
@@ -127,11 +127,11 @@ class Crew:
             self._count_out(thread)
             self.idle.call_one()
 
-    def _count_in(self, thread: Thread) -> None:
+    def _count_in(self, thread: threading.Thread) -> None:
         with self._turn:
             self._threads.add(thread)
             self.awake.add(thread)
 
-    def _count_out(self, thread: Thread) -> None:
+    def _count_out(self, thread: threading.Thread) -> None:
         self._threads.discard(thread)
         self.awake.discard(thread)
