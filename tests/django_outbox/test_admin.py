@@ -21,7 +21,7 @@ from xr2_web.django.models import DeadLetter, Event
 from xr2_web.django.outbox import DatabaseOutbox
 from xr2_web.outbox import Entry
 
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import taken
 
 ADMIN = ["django.contrib.admin", "django.contrib.messages"]
 MARKUP = "<script>alert(1)</script>"

@@ -13,9 +13,9 @@ from django.db import connections, transaction
 
 from xr2_web.django.line import Busy, Line
 from xr2_web.django.outbox import DatabaseOutbox
+from xr2_web.table.contention import PATIENCE
 
-from ..outbox.conftest import Clock, entry
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import Clock, entry, taken
 from .databases import Database
 
 
@@ -99,8 +99,8 @@ class Hanging:
             connections[outbox._alias].ensure_connection()
             connections[outbox._alias].execute_wrappers.append(self._hang)
 
-    def ask(self, question: Callable[[], object]) -> object:
-        """Return what is answered, or which exception is raised, while it hangs."""
+    def ask(self, question: Callable[[], object], *, within: float = 10) -> object:
+        """Return what is answered, or which exception is raised, while it hangs; nothing where it takes longer."""
         given: list[object] = []
 
         def run() -> None:
@@ -111,7 +111,7 @@ class Hanging:
 
         thread = threading.Thread(target=run)
         thread.start()
-        thread.join(10)
+        thread.join(within)
         return given[:]
 
     def recover(self) -> None:
@@ -124,21 +124,17 @@ class Hanging:
         return execute(*statement)
 
 
-def test_a_database_that_hangs_keeps_a_request_waiting_for_a_moment_and_the_next_one_not_at_all(
-    outbox: DatabaseOutbox, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
+def test_behind_a_request_for_which_the_database_hangs_no_other_waits(outbox: DatabaseOutbox, clock: Clock) -> None:
     database = Hanging(outbox)
 
-    first = database.ask(lambda: outbox.put(entry(1)))
-    clock.now += 1.0
-    began = time.monotonic()
+    first = database.ask(lambda: outbox.put(entry(1)), within=0.1)
+    clock.now += PATIENCE
     second = database.ask(lambda: outbox.put(entry(2)))
-    seconds = time.monotonic() - began
+    patience = outbox._line._left(PATIENCE)
     database.recover()
 
-    assert (first, second) == ([TimeoutError], [Busy])
-    assert seconds < 0.2
+    assert (first, second) == ([], [Busy])
+    assert patience == 0.0
 
 
 def test_a_database_that_hangs_is_not_counted_for_long(outbox: DatabaseOutbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,7 @@ from xr2_web.outbox.backed import Backed
 from xr2_web.outbox.memory import MemoryOutbox
 from xr2_web.table.leases import LOCKED_FOR
 
-from ..outbox.conftest import Clock, entry
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import Clock, entry, taken
 from .databases import Database
 
 

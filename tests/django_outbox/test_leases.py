@@ -18,8 +18,7 @@ from xr2_web.table.leases import BATCH
 from xr2_web.table.outbox import KEPT_HOUSE_EVERY, POLLED_EVERY
 from xr2_web.values import TRACE_LIFE
 
-from ..outbox.conftest import Clock, entry
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import Clock, entry, taken
 from ..table.contract import *  # noqa: F403
 from ..table.contract import drained
 

@@ -7,15 +7,9 @@ from threading import Thread
 
 import pytest
 
-from xr2_web.outbox import Claim, Entry, Outbox, Put
+from xr2_web.outbox import Entry, Outbox, Put
 
-from .conftest import Clock, MakeOutbox, entry
-
-
-def taken(outbox: Outbox) -> Claim:
-    claim = outbox.claim()
-    assert claim is not None
-    return claim
+from .conftest import Clock, MakeOutbox, entry, taken
 
 
 def test_an_empty_outbox_has_nothing_due(outbox: Outbox) -> None:

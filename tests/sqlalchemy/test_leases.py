@@ -19,8 +19,7 @@ from xr2_web.sqlalchemy.outbox import DatabaseOutbox
 from xr2_web.table.leases import LEASE, LOCKED_FOR
 from xr2_web.values import EVENT_BYTES, TRACE_LIFE
 
-from ..outbox.conftest import Clock, entry
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import Clock, entry, taken
 from ..table.contract import *  # noqa: F403
 from ..table.contract import drained
 from .conftest import MakeDatabase

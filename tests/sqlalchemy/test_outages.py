@@ -23,8 +23,7 @@ from xr2_web.sqlalchemy.outbox import DatabaseOutbox
 
 from ..conftest import RuntimeMaker
 from ..local_xr2 import LocalXr2
-from ..outbox.conftest import Clock, entry
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import Clock, entry, taken
 from .conftest import Kept, MakeDatabase
 from .databases import Database
 from .gate import Gate
@@ -172,29 +171,6 @@ class Answer:
             self.given = ask()
         except Exception as exc:  # noqa: BLE001
             self.given = type(exc)
-
-
-@pytest.mark.parametrize("is_connected", [True, False])
-def test_hanging_it_leaves_to_another_what_it_has_not_taken_in_time(
-    make_database: MakeDatabase,
-    clock: Clock,
-    gate: Gate,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    is_connected: bool,
-) -> None:
-    monkeypatch.setattr("xr2_web.table.hanging.ANSWERED_WITHIN", 0.2)
-    spare = MemoryOutbox(10, clock=clock)
-    backed = Backed(make_database(), spare, what="the table", instead="memory", clock=clock)
-    if is_connected:
-        backed.put(entry(1))
-
-    answer = Answer(lambda: backed.put(entry(2)), gate)
-
-    assert not answer.is_late
-    assert answer.given is Put.ACCEPTED
-    assert spare.counts().pending == 1
-    assert "the database has not answered within 0.2 s" in caplog.text
 
 
 def test_hanging_it_is_not_counted_for_long(

@@ -10,9 +10,8 @@ from xr2_web.outbox import Outbox
 from xr2_web.outbox.backed import Backed
 from xr2_web.outbox.memory import MemoryOutbox
 
-from ..outbox.conftest import Clock, MakeOutbox, entry
+from ..outbox.conftest import Clock, MakeOutbox, entry, taken
 from ..outbox.test_compliance import *  # noqa: F403
-from ..outbox.test_compliance import taken
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ from typing import Protocol
 import pytest
 
 from xr2_web.delivery import LONGEST_BACKOFF
-from xr2_web.outbox import Claim, Declined, Paused, Put
+from xr2_web.outbox import Claim, Paused, Put
 from xr2_web.table.leases import BATCH, HANDED_OUT_FOR, LEASE
 from xr2_web.table.outbox import KEPT_HOUSE_EVERY, POLLED_EVERY, TableOutbox
 
-from ..outbox.conftest import Clock, entry
-from ..outbox.test_compliance import taken
+from ..outbox.conftest import Clock, entry, taken
 
 MakeTable = Callable[..., TableOutbox]
 
@@ -219,8 +218,6 @@ def test_at_the_end_of_the_interpreter_nothing_is_asked_that_may_not_be_answered
     with monkeypatch.context() as exiting:
         exiting.setattr("_thread.start_new_thread", refuse)
         counts = outbox.counts()
-        with pytest.raises(Declined):
-            outbox.put(entry(2))
         outbox.close()
 
     assert counts == (1, 0)

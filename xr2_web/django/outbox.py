@@ -12,8 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.db import DataError, connections, router, transaction
 
@@ -36,8 +35,6 @@ from .rows import Rows
 if TYPE_CHECKING:
     from ..outbox.store import Store
     from ..scope import Scope
-
-T = TypeVar("T")
 
 logger = logging.getLogger("xr2_web")
 
@@ -86,7 +83,8 @@ class DatabaseOutbox(TableOutbox):
         if self._pending >= self._most_events:
             return Put.FULL
         try:
-            is_new = self._in_time(partial(self._add, entry))
+            with self._connected(PATIENCE), in_a_hurry(self._alias):
+                is_new = self._rows.add(entry, self._leases.gone)
         except DataError as exc:
             raise Declined("the table does not take it") from exc
         finally:
@@ -132,7 +130,8 @@ class DatabaseOutbox(TableOutbox):
         if is_on_a_loop() or not self._may_read():
             return self._known()
         try:
-            return self._in_time(self._counted)
+            own = own_connection(self._alias)
+            return in_time(self._counted) if own is None or own.connection is None else self._counted()
         except Ending:
             return self._known()
 
@@ -159,28 +158,15 @@ class DatabaseOutbox(TableOutbox):
         open_now = [each.alias for each in connections.all(initialized_only=True) if each.in_atomic_block]
         return open_now == [self._alias] and not self._is_in_the_middle()
 
-    def _add(self, entry: Entry) -> bool:
-        with self._connected(PATIENCE), in_a_hurry(self._alias):
-            return self._rows.add(entry, self._leases.gone)
-
     def _counted(self) -> Counts:
         with self._connected():
             return self._count(self._rows)
 
-    def _in_time(self, work: Callable[[], T]) -> T:
-        """Do something over what is open in this thread; else over our connection, which is not waited for for long."""
-        self._require_use()
-        own = own_connection(self._alias)
-        return in_time(work) if own is None or own.connection is None else work()
-
-    def _require_use(self) -> None:
-        if self._is_closed or is_on_a_loop() or self._is_in_the_middle():
-            raise Declined("the database cannot be used here")
-
     @contextmanager
     def _connected(self, patience: float | None = None) -> Iterator[None]:
         """Have the ORM use what is open in this thread, else the courier's connection, which somebody will close."""
-        self._require_use()
+        if self._is_closed or is_on_a_loop() or self._is_in_the_middle():
+            raise Declined("the database cannot be used here")
         with self._connection(patience):
             yield
 

@@ -79,7 +79,7 @@ class DatabaseOutbox(TableOutbox):
             return Put.FULL
         self._require_use()
         try:
-            is_new = in_time(partial(self._request_line.run, self._adding(entry)))
+            is_new = self._request_line.run(self._adding(entry))
         except DataError as exc:
             raise Declined("the table does not take it") from exc
         finally:

@@ -13,7 +13,7 @@ from ..outbox import Declined
 T = TypeVar("T")
 
 ANSWERED_WITHIN = 3.0
-"""Seconds in all for which a request waits for the database, and who counts what is there, or ends."""
+"""Seconds in all for which who counts what is there waits for the database, and who ends."""
 
 
 class Ending(Declined):
