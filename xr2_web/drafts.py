@@ -14,6 +14,7 @@ from .default import default
 from .errors import InvalidValue
 from .identity import Carried, Steps
 from .incoming import WAITING
+from .interruptions import let_through
 from .models import Receipt, Trace
 from .outbox import Entry
 from .runtime import Runtime
@@ -112,6 +113,7 @@ def prepare(runtime: Runtime, scope: Scope | None, draft: Draft) -> Steps[Entry 
 
 def refused(runtime: Runtime, draft: Draft, exc: Exception) -> Receipt:
     """Return the receipt of a draft that cannot be an event, and tell once why."""
+    let_through(exc)
     # A value's own code may raise anything; the message is shown of what we raise only.
     why = str(exc) if isinstance(exc, InvalidValue) else type(exc).__name__
     name = draft.event if isinstance(draft.event, str) else type(draft.event).__name__

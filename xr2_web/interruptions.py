@@ -6,7 +6,8 @@ import signal
 import traceback
 
 
-def is_interruption(exc: Exception) -> bool:
-    """Tell whether a handler of a signal has raised it, as the time limits of RQ and Celery do."""
+def let_through(exc: Exception) -> None:
+    """Raise an exception again that a handler of a signal has raised, as the time limits of RQ and Celery do."""
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
-    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(exc.__traceback__))
+    if any(frame.f_code in handlers for frame, _ in traceback.walk_tb(exc.__traceback__)):
+        raise exc

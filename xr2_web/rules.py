@@ -10,6 +10,7 @@ from . import values
 from .drafts import Draft, Outstanding
 from .errors import InvalidValue
 from .incoming import Incoming
+from .interruptions import let_through
 from .runtime import Runtime
 from .scope import Scope
 from .witness import record_of
@@ -88,6 +89,7 @@ class Rule(NamedTuple):
                 read[field] = given(call) if callable(given) else given
             return Draft(self.event, **read)
         except Exception as exc:  # noqa: BLE001
+            let_through(exc)
             runtime.count("invalid")
             if (record := record_of(scope)) is not None:
                 record.note_event(self.event).refuse("invalid")

@@ -18,7 +18,7 @@ from weakref import WeakSet
 from . import wire
 from .failures import tell_failed
 from .forks import ForkLock, holding_off_forks, is_heir
-from .interruptions import is_interruption
+from .interruptions import let_through
 from .models import Flushed, Prompt, Receipt
 from .once import once
 from .outbox import Entry, Outbox, Put
@@ -217,8 +217,7 @@ class Runtime:
         return _ACCEPTED
 
     def _not_kept(self, exc: Exception) -> Receipt:
-        if is_interruption(exc):
-            raise exc
+        let_through(exc)
         kind = type(exc).__name__
         self.tell_once(("outbox", kind), "xr2_web.outbox_failed: an event could not be kept: %s", kind)
         self.count(Put.FULL.value or "")

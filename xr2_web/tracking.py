@@ -10,6 +10,7 @@ from .behind import attributes
 from .drafts import Draft, Outstanding, as_of_now, noted, place, record, refused, runtime_of
 from .failures import tell_failed
 from .identity import asettle, settle
+from .interruptions import let_through
 from .models import Receipt
 from .rules import Rule
 from .runtime import Runtime
@@ -167,6 +168,7 @@ class _Tracker:
             ):
                 settle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
+            let_through(exc)
             tell_failed("tracking_failed", exc)
 
     async def aleave(self, entered: Scope | None, call: Call, function: Callable[..., Any]) -> None:
@@ -180,6 +182,7 @@ class _Tracker:
             if not (is_for_end and _waits_for_commit(runtime, entered, found)):
                 await asettle(place(runtime, entered, found))
         except Exception as exc:  # noqa: BLE001
+            let_through(exc)
             tell_failed("tracking_failed", exc)
 
     def _found(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..interruptions import let_through
 from . import Claim, Counts, Declined, Entry, Outbox, Paused, Put
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Backed(Outbox):
             except Declined:
                 pass
             except Exception as exc:  # noqa: BLE001
+                let_through(exc)
                 self._failed(exc)
         return self._spare.put(entry)
 

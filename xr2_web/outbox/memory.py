@@ -51,8 +51,9 @@ class MemoryOutbox(Outbox):
                 return Put.DUPLICATE
             if len(self._entries) >= self._most_events:
                 return Put.FULL
-            self._entries[key] = entry
+            # In this order, so that what an exception of a signal's handler cuts off is not counted without being due.
             self._due.append(Claim(entry, 0))
+            self._entries[key] = entry
         return Put.ACCEPTED
 
     def claim(self) -> Claim | None:
