@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -234,7 +235,9 @@ def test_a_wake_up_that_a_time_limit_cuts_off_keeps_no_later_event(start: Callab
 
 def test_a_start_that_a_time_limit_cuts_off_keeps_no_later_event() -> None:
     # Elsewhere: what Python knows of a thread whose start was cut off stays with it for ever.
-    program = "from tests.test_threads import cut_starts; cut_starts()"
+    # The folder of the tests comes last, so that it is the installed package that is tested.
+    folder = str(Path(__file__).parents[1])
+    program = f"import sys; sys.path.append({folder!r}); from tests.test_threads import cut_starts; cut_starts()"
 
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
