@@ -16,7 +16,7 @@ from ..delivery import Delivery
 from ..failures import tell_failed
 from ..forks import ForkLock
 from ..operations.drain import drain as drain_spool
-from ..outbox import Claim, Counts, Entry, Outbox, Put
+from ..outbox import Claim, Counts, Declined, Entry, Outbox, Put
 from ..outbox.folder import installation
 from ..runtime import Runtime
 from .broker import Broker
@@ -93,7 +93,7 @@ class _Messages(Outbox):
 
     def put(self, entry: Entry) -> Put:
         """Take nothing: what is tracked in a worker goes to the outbox of its runtime."""
-        raise NotImplementedError
+        raise Declined("only what is in a message is sent from here")
 
     def claim(self) -> Claim | None:
         """Take this thread's event."""

@@ -106,7 +106,7 @@ class Api:
             choice = rules.choose(prompts, wanted, served=self._store.served)
             trace = self._trace(choice, wanted, now)
             self._store.add_trace(trace)
-        self._quota.count(key, now=now)
+        self._quota.count(key)
         return answers.prompt_content(choice, trace)
 
     def _trace(self, choice: Choice, wanted: PromptRequest, now: float) -> Trace:

@@ -53,21 +53,17 @@ class DailyQuota:
 
     def check(self, key: str, *, now: float) -> None:
         """Raise the ``Refusal`` where ``key`` has no fetch left."""
-        self._begin_day(now)
+        if now // DAY != self._day:
+            self._day = now // DAY
+            self._used.clear()
         used = self._used.get(key, 0)
         if self._maximum is not None and used >= self._maximum:
             raise answers.quota_used_up(used, maximum=self._maximum, now=now)
 
-    def count(self, key: str, *, now: float) -> None:
-        """Note that a prompt was served to ``key``."""
+    def count(self, key: str) -> None:
+        """Note that a prompt was served to ``key``, after ``check``."""
         if self._maximum is not None:
-            self._begin_day(now)
             self._used[key] = self._used.get(key, 0) + 1
-
-    def _begin_day(self, now: float) -> None:
-        if now // DAY != self._day:
-            self._day = now // DAY
-            self._used.clear()
 
 
 @dataclass(slots=True)

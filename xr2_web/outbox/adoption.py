@@ -12,7 +12,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
-from .file import Connect, NewerSchema, SpoolFile, is_busy, is_damage
+from .diagnosis import is_busy, is_damage
+from .file import Connect, NewerSchema, SpoolFile
 from .folder import Folder
 from .lease import Lease, is_inherited
 from .own_file import Origin, OwnFile, copied

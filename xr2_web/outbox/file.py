@@ -255,16 +255,6 @@ class SpoolFile:
             remove(self.path)
 
 
-def is_busy(exc: Exception) -> bool:
-    """Tell whether an error means only that somebody else is at the file: it may be had in a moment."""
-    return getattr(exc, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-
-
-def is_damage(exc: sqlite3.Error) -> bool:
-    """Tell whether an error means that the file itself is broken."""
-    return getattr(exc, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
-
-
 def _connected(path: Path, connect: Connect, synchronous: str, *, patience: float = 0.0) -> sqlite3.Connection:
     connection = connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:

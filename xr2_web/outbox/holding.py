@@ -10,7 +10,8 @@ from contextlib import suppress
 
 from ..values import TRACE_LIFE
 from . import Entry, Paused
-from .file import Connect, is_damage
+from .diagnosis import is_damage
+from .file import Connect
 from .folder import Folder
 from .own_file import Origin, OwnFile, copied
 from .positions import Positions
